@@ -1,0 +1,95 @@
+# Tidemill. `make help` lists the targets.
+
+BUILD   ?= build
+CC      ?= cc
+OPT     ?= -O2
+WERROR  ?= $(if $(CI),-Werror)
+PKGS    := libnats libuv lua5.4 lua5.4-cjson libmicrohttpd
+VERSION := 0.1.0
+
+# The flags Debian hardens its own packages with.
+HARDEN  ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
+           -Wmissing-prototypes $(WERROR) $(HARDEN) -pthread -Isrc -DTIDEMILL_VERSION='"$(VERSION)"'
+LDFLAGS += -pie -Wl,-z,relro,-z,now -pthread
+
+# Looked up once, and only when something is compiled (scripts/setup may have to come first).
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+
+LUA_SOURCES := $(wildcard src/lua/*.lua)
+SOURCES     := $(wildcard src/*/*.c)
+OBJECTS     := $(SOURCES:src/%.c=$(BUILD)/obj/%.o) $(LUA_SOURCES:src/lua/%.lua=$(BUILD)/obj/lua/%.o)
+LIBRARY     := $(BUILD)/libtidemill.a
+PROGRAM     := $(BUILD)/tidemill
+
+UNIT_TESTS        := $(patsubst tests/unit/test_%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/test_*.c))
+INTEGRATION_TESTS := $(patsubst tests/integration/test_%.c,$(BUILD)/tests/integration_%,\
+                       $(wildcard tests/integration/test_*.c))
+HARNESS           := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%.o,\
+                       $(filter-out tests/integration/test_%,$(wildcard tests/integration/*.c)))
+TESTS             := $(UNIT_TESTS) $(INTEGRATION_TESTS)
+
+.PHONY: all setup demo test unit lint format clean help
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+all: setup ## build build/tidemill
+	@$(MAKE) --no-print-directory $(PROGRAM)
+
+setup: ## install what is missing (Debian packages); silent when nothing is
+	@scripts/setup
+
+demo: all ## the main job on a private nats-server: readings in, alerts out, a reload in the middle
+	@scripts/demo
+
+test: setup ## all tests, unit and integration (TESTS=name runs those whose name contains it)
+	@$(MAKE) --no-print-directory $(PROGRAM) $(UNIT_TESTS) $(INTEGRATION_TESTS)
+	@scripts/run-tests $(BUILD)/tests
+
+unit: setup ## the unit tests alone
+	@$(MAKE) --no-print-directory $(UNIT_TESTS)
+	@scripts/run-tests $(BUILD)/tests unit_
+
+lint: setup ## format check, static analysis, shell and Lua lint, the include rules
+	@scripts/setup lint
+	@scripts/lint
+
+format: ## rewrite the C sources with clang-format
+	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+
+clean: ## remove build/
+	rm -rf $(BUILD)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+
+$(PROGRAM): $(BUILD)/obj/cmd/main.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+
+$(LIBRARY): $(filter-out $(BUILD)/obj/cmd/main.o,$(OBJECTS))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+# A Lua source becomes the symbols _binary_src_lua_NAME_lua_start and _end.
+$(BUILD)/obj/lua/%.o: src/lua/%.lua
+	@mkdir -p $(@D)
+	$(LD) -r -b binary -z noexecstack -o $@ $<
+
+$(BUILD)/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Itests -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/unit_%: $(BUILD)/tests/unit/test_%.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+
+$(BUILD)/tests/integration_%: $(BUILD)/tests/integration/test_%.o $(HARNESS) $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+
+.SECONDARY:
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d)

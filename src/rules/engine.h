@@ -1,0 +1,206 @@
+#ifndef TIDEMILL_RULES_ENGINE_H
+#define TIDEMILL_RULES_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "rules/ruleset.h"
+
+/*
+ * The engine: one Lua state with every rule of one ruleset loaded. It is given inputs, runs the
+ * rules' handlers in coroutines, and reports each handler's end with everything the handler wanted
+ * published. It knows no NATS: what a rule asks of the world leaves through `struct engine_host`.
+ *
+ * Always holds:
+ * - An input handed to engine_call is reported exactly once, by host->finished or by engine_retire's
+ *   callback. host->finished may be called before engine_call returns.
+ * - No Lua error, whatever its value, leaves this module, and no handler outlives its limits: a call
+ *   that runs longer than `timeout_ns` (waiting does not count) or a state over `memory` ends that
+ *   call with an error.
+ * - Handlers of one rule start in the order of engine_call; at most `concurrency` (default 1) of one
+ *   rule are under way, the others queue here.
+ * - The outputs of a handler appear only when it has returned without an error.
+ *
+ * Threads: an engine may be built on one thread and then handed to another, but is only ever used by
+ * one thread at a time. `struct engine_activity` alone may be read by others.
+ */
+
+struct engine;
+struct rule;
+
+/* What a message looks like to a rule. Borrowed: must stay valid until the call is reported. */
+struct input {
+    const char *subject;
+    const char *payload; /* need not be NUL-terminated */
+    size_t payload_size;
+    const char *stream;   /* NUL-terminated; "" when there is none */
+    const char *consumer; /* likewise */
+    uint64_t sequence;
+    uint64_t delivered; /* 1 the first time */
+    uint64_t pending;
+    int64_t time_ns; /* when the message was stored, since 1970 */
+    enum payload_format format;
+    /* Calls `visit` with each header's name and first value; NULL when there are none. */
+    void (*each_header)(const struct input *input,
+                        void (*visit)(void *context, const char *name, const char *value),
+                        void *context);
+    const void *message; /* the host's own, for each_header */
+};
+
+struct header {
+    const char *name;
+    const char *value;
+};
+
+/* One mill.publish, in the order of the calls. Borrowed: valid until host->finished returns. */
+struct output {
+    const char *subject;
+    const char *payload;
+    size_t payload_size;
+    const char *id; /* the rule's own message id, or NULL */
+    int64_t ttl_ns; /* 0: none */
+    bool durable;   /* false: plain core NATS */
+    const struct header *headers;
+    size_t header_count;
+};
+
+enum outcome {
+    OUTCOME_DONE,  /* returned: publish the outputs */
+    OUTCOME_ERROR, /* raised, or went over a limit: no outputs */
+    OUTCOME_RETRY, /* msg:retry(seconds): no outputs, `retry_ns` */
+    OUTCOME_REJECT /* msg:reject(reason), or the payload is not what `format` says: no outputs */
+};
+
+/* Why, in one word, for metrics and for the dead letter's Tidemill-Reason. */
+enum cause { CAUSE_NONE, CAUSE_ERROR, CAUSE_TIMEOUT, CAUSE_MEMORY, CAUSE_REJECTED, CAUSE_PAYLOAD };
+
+const char *cause_name(enum cause cause); /* "error", "timeout", "memory", "rejected", "payload" */
+
+struct call_result {
+    const char *rule; /* its name */
+    enum outcome outcome;
+    enum cause cause;
+    int64_t retry_ns;
+    const char *error;     /* one line, "rules/x.lua:7: ..."; NULL when OUTCOME_DONE or _RETRY */
+    const char *traceback; /* several lines, or NULL */
+    const struct output *outputs;
+    size_t output_count;
+    int64_t duration_ns; /* time spent running, without waiting */
+};
+
+/* The answer to a mill.request. Borrowed by engine_reply. */
+struct reply {
+    const char *error; /* NULL: answered; otherwise "no responders", "disconnected", ... */
+    const char *payload;
+    size_t payload_size;
+};
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+/*
+ * What a rule may ask of the world. All are called on the engine's thread. `context` is the
+ * host's own. A NULL function: the host has no such service, the rule gets an error that says so.
+ */
+struct engine_host {
+    void *context;
+    int64_t (*monotonic_ns)(void *context); /* for timers and limits; NULL: clock_monotonic_ns */
+    int64_t (*wall_ns)(void *context);      /* for mill.now; NULL: clock_wall_ns */
+    /* A handler ended. `token` is what engine_call was given; NULL for a timer, on_load, on_unload. */
+    void (*finished)(void *context, void *token, const struct call_result *result);
+    /* mill.request: send it; answer later with engine_reply(engine, wait, ..). Returns 0 or -1. */
+    int (*request)(void *context, struct engine *engine, uint64_t wait, const char *subject,
+                   const char *payload, size_t payload_size, struct error *err);
+    /* msg:in_progress() on the call with this token. */
+    void (*in_progress)(void *context, void *token);
+    void (*log)(void *context, enum log_level level, const char *rule, const char *text);
+    /* mill.counter and so on; `labels` are name/value pairs. */
+    void (*metric)(void *context, enum metric_kind kind, const char *name,
+                   const struct header *labels, size_t label_count, double value);
+    size_t max_payload; /* the server's limit; 0: unknown */
+};
+
+struct engine_limits {
+    int64_t timeout_ns;
+    int64_t memory; /* bytes */
+};
+
+/*
+ * What the engine is doing now, for the watchdog on another thread. `started_ns` is 0 when no rule
+ * runs. `text` says rule, subject and sequence; it is written before started_ns is set (release).
+ */
+struct engine_activity {
+    atomic_llong started_ns; /* clock_monotonic_ns, always the real clock */
+    char text[256];
+};
+
+struct engine_options {
+    struct engine_limits limits;
+    struct engine_host host;
+    struct engine_activity *activity; /* NULL: not watched; outlives the engine */
+    int worker_id, worker_count;      /* mill.worker */
+};
+
+/*
+ * Builds an engine: runs each rule file's top level, checks what it returned, runs on_load. `ruleset`
+ * is kept by reference (ruleset_retain). On failure nothing is left and `err` names file, line and
+ * fault. Timers created meanwhile start to count at once but do not fire before engine_tick.
+ */
+int engine_open(struct engine **engine, struct ruleset *ruleset, const struct engine_options *options,
+                struct error *err);
+
+/* Ends everything; calls under way are not reported. NULL is fine. */
+void engine_close(struct engine *engine);
+
+/* The rules that want `subject`, in the order of their names, at most `max`; returns how many. */
+size_t engine_match(struct engine *engine, const char *subject, struct rule **rules, size_t max);
+
+size_t engine_rule_count(const struct engine *engine);
+struct rule *engine_rule_at(const struct engine *engine, size_t index);
+struct rule *engine_rule_named(const struct engine *engine, const char *name); /* NULL: none */
+const char *rule_name(const struct rule *rule);
+
+/* Runs `rule` on `input`, or queues it behind the rule's calls under way. */
+void engine_call(struct engine *engine, struct rule *rule, const struct input *input, void *token);
+
+/* Answers a mill.request; an unknown or late `wait` is ignored. */
+void engine_reply(struct engine *engine, uint64_t wait, const struct reply *reply);
+
+/* When the next timer or sleep is due, in the host's monotonic time; -1: none. */
+int64_t engine_due_ns(const struct engine *engine);
+
+/* Runs the timers and wakes the sleepers that are due. */
+void engine_tick(struct engine *engine);
+
+/* Calls under way (waiting or queued). */
+size_t engine_active(const struct engine *engine);
+
+/* Bytes held by the Lua state. */
+size_t engine_memory(const struct engine *engine);
+
+/* The ruleset's version, a hash of its files. */
+const char *engine_version(const struct engine *engine);
+
+/*
+ * Carries the mill.state tables of `from` into `to` (deep copies; what `from` holds wins, key by key).
+ * Both live. On failure `to` is as before and `err` names rule, state and key.
+ */
+int engine_carry_state(struct engine *to, struct engine *from, struct error *err);
+
+/*
+ * Swapped out: cancels timers, runs on_unload, and gives each call that was queued but never started
+ * to `requeue` (rule name, its input and token), which runs it on the new engine. Calls that wait go on
+ * here: keep ticking and answering until engine_active() is 0 (or patience ends), then engine_close.
+ */
+void engine_retire(struct engine *engine,
+                   void (*requeue)(void *context, const char *rule, const struct input *input,
+                                   void *token),
+                   void *context);
+
+/* Makes every call under way end now with an error, reported as usual (shutdown, impatience). */
+void engine_abort_calls(struct engine *engine, const char *why);
+
+#endif
