@@ -1,0 +1,6 @@
+-- Lua lint: `make lint`. The rules see one global of the host, `mill`; the configuration sees `env`.
+std = "lua54"
+max_line_length = 100
+
+files["rules"] = { read_globals = { "mill" } }
+files["tidemill.lua"] = { read_globals = { "env" } }
