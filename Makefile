@@ -4,7 +4,7 @@ BUILD   ?= build
 CC      ?= cc
 OPT     ?= -O2
 WERROR  ?= $(if $(CI),-Werror)
-PKGS    := libnats libuv lua5.4 lua5.4-cjson libmicrohttpd
+PKGS    := libnats libuv lua5.4 lua5.4-cjson libmicrohttpd libcrypto
 VERSION := 0.1.0
 
 # The flags Debian hardens its own packages with.

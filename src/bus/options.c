@@ -1,0 +1,260 @@
+#include "bus/options.h"
+
+#include "base/clock.h"
+#include "bus/nkey.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    /* A dead peer is noticed within 45 s: the third ping without an answer. */
+    PING_INTERVAL_MS = 15000,
+    PINGS_OUTSTANDING = 2,
+    /* A send that a stalled server blocks for so long fails, and the connection is made anew. */
+    WRITE_DEADLINE_MS = 5000,
+    /* What may be published while the server is away. */
+    RECONNECT_BUFFER = 8 * 1024 * 1024
+};
+
+static int64_t milliseconds(int64_t ns)
+{
+    int64_t ms = ns / NS_PER_MS;
+    return ms < 1 ? 1 : ms;
+}
+
+/* An option that libnats refused, with what it knows. */
+static int option_error(natsStatus s, const char *key, struct error *err)
+{
+    const char *detail = nats_GetLastError(NULL);
+    return error_set(err, "nats.%s: %s%s%s", key, natsStatus_GetText(s), detail != NULL ? ": " : "",
+                     detail != NULL ? detail : "");
+}
+
+/* libnats reports an unreadable file in the words of OpenSSL, or only when it connects. */
+static int check_readable(const char *key, const char *path, struct error *err)
+{
+    FILE *file = fopen(path, "re");
+    int first = file != NULL ? fgetc(file) : EOF;
+    int failure = first == EOF ? errno : 0;
+    if (file != NULL && first == EOF && !ferror(file))
+        failure = -1;
+    if (file != NULL)
+        fclose(file);
+    if (failure == -1)
+        return error_set(err, "nats.%s: %s is empty", key, path);
+    if (failure != 0)
+        return error_set(err, "nats.%s: cannot read %s: %s", key, path, strerror(failure));
+    return 0;
+}
+
+static int set_credentials(natsOptions *options, const struct nats_config *config,
+                           struct error *err)
+{
+    natsStatus s = NATS_OK;
+    if (config->user != NULL) {
+        s = natsOptions_SetUserInfo(options, config->user,
+                                    config->password != NULL ? config->password : "");
+        if (s != NATS_OK)
+            return option_error(s, "user", err);
+    }
+    if (config->token != NULL) {
+        s = natsOptions_SetToken(options, config->token);
+        if (s != NATS_OK)
+            return option_error(s, "token", err);
+    }
+    if (config->creds != NULL) {
+        if (check_readable("creds", config->creds, err) != 0)
+            return -1;
+        s = natsOptions_SetUserCredentialsFromFiles(options, config->creds, NULL);
+        if (s != NATS_OK)
+            return option_error(s, "creds", err);
+    }
+    if (config->nkey_seed != NULL) {
+        char public_key[NKEY_PUBLIC_SIZE];
+        if (nkey_public_of_file(config->nkey_seed, public_key, err) != 0)
+            return error_prefix(err, "nats.nkey_seed");
+        s = natsOptions_SetNKeyFromSeed(options, public_key, config->nkey_seed);
+        if (s != NATS_OK)
+            return option_error(s, "nkey_seed", err);
+    }
+    return 0;
+}
+
+static int set_tls(natsOptions *options, const struct tls_config *tls, struct error *err)
+{
+    if (!tls->enabled)
+        return 0;
+    natsStatus s = natsOptions_SetSecure(options, true);
+    if (s != NATS_OK)
+        return option_error(s, "tls", err);
+    if (tls->ca != NULL) {
+        if (check_readable("tls.ca", tls->ca, err) != 0)
+            return -1;
+        if (natsOptions_LoadCATrustedCertificates(options, tls->ca) != NATS_OK)
+            return error_set(err, "nats.tls.ca: %s holds no certificates in PEM form", tls->ca);
+    }
+    if ((tls->cert == NULL) != (tls->key == NULL))
+        return error_set(err, "nats.tls: cert and key go together, and nats.tls.%s is missing",
+                         tls->cert == NULL ? "cert" : "key");
+    if (tls->cert != NULL) {
+        if (check_readable("tls.cert", tls->cert, err) != 0 ||
+            check_readable("tls.key", tls->key, err) != 0)
+            return -1;
+        if (natsOptions_LoadCertificatesChain(options, tls->cert, tls->key) != NATS_OK)
+            return error_set(err,
+                             "nats.tls: %s and %s are no certificate and its private key in PEM "
+                             "form without a passphrase",
+                             tls->cert, tls->key);
+    }
+    if (tls->hostname != NULL) {
+        s = natsOptions_SetExpectedHostname(options, tls->hostname);
+        if (s != NATS_OK)
+            return option_error(s, "tls.hostname", err);
+    }
+    s = natsOptions_SkipServerVerification(options, !tls->verify);
+    return s == NATS_OK ? 0 : option_error(s, "tls.verify", err);
+}
+
+static int set_servers(natsOptions *options, const struct nats_config *config, struct error *err)
+{
+    if (config->urls.count == 0 || config->urls.count > INT_MAX)
+        return error_set(err, "nats.url: at least one url is needed");
+    const char **urls = malloc(config->urls.count * sizeof(*urls));
+    if (urls == NULL)
+        return error_set(err, "nats.url: out of memory");
+    for (size_t i = 0; i < config->urls.count; i++)
+        urls[i] = config->urls.items[i];
+    natsStatus s = natsOptions_SetServers(options, urls, (int)config->urls.count);
+    free(urls);
+    return s == NATS_OK ? 0 : option_error(s, "url", err);
+}
+
+/* Times and sizes, which fail only when memory runs out or a value is out of range. */
+static int set_behaviour(natsOptions *options, const struct nats_config *config, const char *role,
+                         struct error *err)
+{
+    char name[256];
+    snprintf(name, sizeof(name), "%s %s", config->name != NULL ? config->name : "tidemill", role);
+    int64_t wait = milliseconds(config->reconnect_wait_ns);
+    natsStatus s = natsOptions_SetName(options, name);
+    if (s == NATS_OK)
+        s = natsOptions_SetTimeout(options, milliseconds(config->connect_timeout_ns));
+    if (s == NATS_OK)
+        s = natsOptions_SetReconnectWait(options, wait);
+    /* So that a fleet does not come back all in one moment. */
+    if (s == NATS_OK)
+        s = natsOptions_SetReconnectJitter(options, wait / 4 + 1, wait / 2 + 1);
+    if (s == NATS_OK)
+        s = natsOptions_SetMaxReconnect(options, config->max_reconnects);
+    if (s == NATS_OK)
+        s = natsOptions_SetPingInterval(options, PING_INTERVAL_MS);
+    if (s == NATS_OK)
+        s = natsOptions_SetMaxPingsOut(options, PINGS_OUTSTANDING);
+    if (s == NATS_OK)
+        s = natsOptions_SetReconnectBufSize(options, RECONNECT_BUFFER);
+    if (s == NATS_OK)
+        s = natsOptions_SetWriteDeadline(options, WRITE_DEADLINE_MS);
+    if (s == NATS_OK)
+        s = natsOptions_SetNoRandomize(options, false);
+    if (s != NATS_OK)
+        return error_set(err, "nats: libnats refuses its options: %s", natsStatus_GetText(s));
+    return 0;
+}
+
+int nats_options_build(natsOptions **options, const struct nats_config *config, const char *role,
+                       struct error *err)
+{
+    natsOptions *built = NULL;
+    *options = NULL;
+    natsStatus s = natsOptions_Create(&built);
+    if (s != NATS_OK)
+        return error_set(err, "nats: libnats cannot start: %s", natsStatus_GetText(s));
+    if (set_servers(built, config, err) != 0 || set_behaviour(built, config, role, err) != 0 ||
+        set_credentials(built, config, err) != 0 || set_tls(built, &config->tls, err) != 0) {
+        natsOptions_Destroy(built);
+        return -1;
+    }
+    *options = built;
+    return 0;
+}
+
+void nats_config_servers(const struct nats_config *config, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < config->urls.count && used + 1 < size; i++) {
+        const char *url = config->urls.items[i];
+        const char *host = strstr(url, "://");
+        host = host != NULL ? host + 3 : url;
+        const char *at = strrchr(host, '@'); /* what stands before it is secret */
+        int written = snprintf(text + used, size - used, "%s%.*s%s", i > 0 ? "," : "",
+                               (int)(host - url), url, at != NULL ? at + 1 : host);
+        used += written > 0 ? (size_t)written : 0;
+    }
+}
+
+bool nats_connect_is_final(natsStatus status)
+{
+    switch (status) {
+    case NATS_CONNECTION_AUTH_FAILED:
+    case NATS_NOT_PERMITTED:
+    case NATS_SSL_ERROR:
+    case NATS_SECURE_CONNECTION_WANTED:
+    case NATS_SECURE_CONNECTION_REQUIRED:
+    case NATS_ADDRESS_MISSING:
+    case NATS_INVALID_ARG:
+    case NATS_NO_MEMORY:
+    case NATS_NO_SERVER_SUPPORT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *credentials_advice(const struct nats_config *config)
+{
+    if (config->creds != NULL)
+        return "check nats.creds";
+    if (config->nkey_seed != NULL)
+        return "check nats.nkey_seed";
+    if (config->token != NULL)
+        return "check nats.token";
+    if (config->user != NULL)
+        return "check nats.user and nats.password";
+    if (config->tls.cert != NULL)
+        return "check nats.tls.cert";
+    return "the server wants credentials: set nats.user and nats.password, nats.token, nats.creds "
+           "or nats.nkey_seed";
+}
+
+int nats_connect_error(natsStatus status, const struct nats_config *config, struct error *err)
+{
+    char servers[256];
+    nats_config_servers(config, servers, sizeof(servers));
+    const char *detail = nats_GetLastError(NULL);
+    if (detail == NULL)
+        detail = "";
+    switch (status) {
+    case NATS_CONNECTION_AUTH_FAILED:
+        return error_set(err, "%s: authorization violation: %s", servers,
+                         credentials_advice(config));
+    case NATS_SSL_ERROR:
+        return error_set(err, "%s: TLS failed (%s): check nats.tls", servers, detail);
+    case NATS_SECURE_CONNECTION_WANTED:
+        return error_set(err,
+                         "%s: the server does not offer TLS: remove nats.tls, or switch TLS "
+                         "on in the server",
+                         servers);
+    case NATS_SECURE_CONNECTION_REQUIRED:
+        return error_set(err, "%s: the server requires TLS: set nats.tls", servers);
+    case NATS_NO_SERVER:
+        return error_set(err, "%s: no server answers there", servers);
+    default:
+        return error_set(err, "%s: %s%s%s", servers, natsStatus_GetText(status),
+                         *detail != '\0' ? ": " : "", detail);
+    }
+}

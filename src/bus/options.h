@@ -1,0 +1,36 @@
+#ifndef TIDEMILL_BUS_OPTIONS_H
+#define TIDEMILL_BUS_OPTIONS_H
+
+#include <nats/nats.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/config.h"
+#include "base/error.h"
+
+/*
+ * The `nats` table of the configuration as libnats' options, the same for every connection of the
+ * process, and what a failed connect means in terms of that table. Private to bus/. Any thread.
+ */
+
+/*
+ * Builds the options of one connection, named "<nats.name> <role>". Files (ca, cert, key, creds,
+ * nkey_seed) are looked at here, so that an unreadable one is an error that names it. The caller
+ * adds its callbacks and destroys the options (NULL on failure).
+ */
+int nats_options_build(natsOptions **options, const struct nats_config *config, const char *role,
+                       struct error *err);
+
+/* Whether trying again cannot help: refused credentials, a certificate that is not trusted, ... */
+bool nats_connect_is_final(natsStatus status);
+
+/*
+ * Says why connecting failed and what to look at. Call it on the thread that connected, at once:
+ * libnats keeps the details of an error per thread. Returns -1.
+ */
+int nats_connect_error(natsStatus status, const struct nats_config *config, struct error *err);
+
+/* The servers as people write them, comma separated, without any password. */
+void nats_config_servers(const struct nats_config *config, char *text, size_t size);
+
+#endif
