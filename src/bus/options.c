@@ -26,12 +26,23 @@ static int64_t milliseconds(int64_t ns)
     return ms < 1 ? 1 : ms;
 }
 
+/* What libnats knows of this thread's last error, without "(file.c:123): " in front; "" if nothing.
+ */
+static const char *last_detail(void)
+{
+    const char *detail = nats_GetLastError(NULL);
+    if (detail == NULL)
+        return "";
+    const char *behind = *detail == '(' ? strstr(detail, "): ") : NULL;
+    return behind != NULL ? behind + 3 : detail;
+}
+
 /* An option that libnats refused, with what it knows. */
 static int option_error(natsStatus s, const char *key, struct error *err)
 {
-    const char *detail = nats_GetLastError(NULL);
-    return error_set(err, "nats.%s: %s%s%s", key, natsStatus_GetText(s), detail != NULL ? ": " : "",
-                     detail != NULL ? detail : "");
+    const char *detail = last_detail();
+    return error_set(err, "nats.%s: %s%s%s", key, natsStatus_GetText(s),
+                     *detail != '\0' ? ": " : "", detail);
 }
 
 /* libnats reports an unreadable file in the words of OpenSSL, or only when it connects. */
@@ -215,6 +226,14 @@ bool nats_connect_is_final(natsStatus status)
     }
 }
 
+static bool url_has_credentials(const struct nats_config *config)
+{
+    for (size_t i = 0; i < config->urls.count; i++)
+        if (strchr(config->urls.items[i], '@') != NULL)
+            return true;
+    return false;
+}
+
 static const char *credentials_advice(const struct nats_config *config)
 {
     if (config->creds != NULL)
@@ -225,6 +244,8 @@ static const char *credentials_advice(const struct nats_config *config)
         return "check nats.token";
     if (config->user != NULL)
         return "check nats.user and nats.password";
+    if (url_has_credentials(config))
+        return "check the user and password in nats.url";
     if (config->tls.cert != NULL)
         return "check nats.tls.cert";
     return "the server wants credentials: set nats.user and nats.password, nats.token, nats.creds "
@@ -235,9 +256,7 @@ int nats_connect_error(natsStatus status, const struct nats_config *config, stru
 {
     char servers[256];
     nats_config_servers(config, servers, sizeof(servers));
-    const char *detail = nats_GetLastError(NULL);
-    if (detail == NULL)
-        detail = "";
+    const char *detail = last_detail();
     switch (status) {
     case NATS_CONNECTION_AUTH_FAILED:
         return error_set(err, "%s: authorization violation: %s", servers,
@@ -253,6 +272,16 @@ int nats_connect_error(natsStatus status, const struct nats_config *config, stru
         return error_set(err, "%s: the server requires TLS: set nats.tls", servers);
     case NATS_NO_SERVER:
         return error_set(err, "%s: no server answers there", servers);
+    case NATS_PROTOCOL_ERROR:
+    case NATS_IO_ERROR:
+        /* With TLS 1.3 the server looks at the client's certificate after the handshake, and hangs
+         * up. */
+        if (config->tls.enabled && config->tls.cert == NULL)
+            return error_set(err,
+                             "%s: the server hangs up; if it wants a client certificate: set "
+                             "nats.tls.cert and nats.tls.key",
+                             servers);
+        /* fall through */
     default:
         return error_set(err, "%s: %s%s%s", servers, natsStatus_GetText(status),
                          *detail != '\0' ? ": " : "", detail);
