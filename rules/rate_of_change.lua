@@ -1,5 +1,5 @@
 -- Raises alerts.rate when a sensor's value moves faster than MAX_PER_SECOND between two readings.
-local MAX_PER_SECOND = 4
+local MAX_PER_SECOND = 6
 
 local readings = mill.state("readings") -- sensor -> its latest reading; one entry per sensor
 
