@@ -54,6 +54,7 @@ struct harness {
 
 /* ---- failing and cleaning up ---- */
 
+/* Not by cmocka's print_error, which cuts what it prints at 1 KiB. */
 static void print_tail(struct process *process, const char *name)
 {
     const char *text = process_text(process);
@@ -62,9 +63,10 @@ static void print_tail(struct process *process, const char *name)
         if (start[-1] == '\n' && ++lines > TAIL_LINES)
             break;
     }
-    print_error("---- the end of %s\n%s", name, start);
+    fprintf(stderr, "---- the end of %s\n%s", name, start);
     if (process_wait(process, 0))
-        print_error("---- it has ended with status %d\n", process_status(process));
+        fprintf(stderr, "\n---- it has ended with status %d", process_status(process));
+    fputs("\n----\n", stderr);
 }
 
 static void print_tails(struct harness *h)
@@ -89,8 +91,7 @@ void harness_fail(struct harness *h, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     print_tails(h);
-    print_error("%s\n", text);
-    fail();
+    fail_msg("%s", text);
     abort();
 }
 
@@ -140,7 +141,8 @@ static int set_up(void **state, const struct harness_options *options)
         return 0;
     print_error("harness: %s\n", err.text);
     print_tails(h);
-    return -1; /* cmocka calls the teardown all the same */
+    harness_teardown(state); /* cmocka calls it only after a set-up that worked */
+    return -1;
 }
 
 int harness_setup(void **state)
@@ -194,10 +196,10 @@ int harness_teardown(void **state)
     struct harness *h = *state;
     int result = 0;
     if (h == NULL)
-        return -1;
+        return 0;
     for (size_t i = 0; i < h->tidemill_count; i++) {
         if (has_report(h->tidemills[i].process)) {
-            print_error("a sanitizer has reported:\n%s\n", process_text(h->tidemills[i].process));
+            fprintf(stderr, "a sanitizer says:\n%s\n", process_text(h->tidemills[i].process));
             result = -1;
         }
     }
