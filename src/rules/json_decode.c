@@ -152,8 +152,11 @@ static size_t unescape(const char *at, const char *end, char *out)
     return (size_t)(to - out);
 }
 
-/* Pushes a string that has escapes. What it stands for is never longer than its spelling. */
-static void push_unescaped(lua_State *L, const char *at, const char *end)
+/*
+ * Pushes a string that has escapes. What it stands for is never longer than its spelling. Never
+ * inlined: its buffer would be in the frame of every level.
+ */
+__attribute__((noinline)) static void push_unescaped(lua_State *L, const char *at, const char *end)
 {
     char small[512];
     size_t size = (size_t)(end - at);
