@@ -281,7 +281,7 @@ static int measure_array(struct encoder *e, int table, const struct place *place
 /* Writes the table in slot `table` as an array. */
 static int encode_array(struct encoder *e, int table, const struct place *place, bool tagged)
 {
-    lua_Integer length;
+    lua_Integer length = 0;
     if (measure_array(e, table, place, tagged, &length) < 0)
         return -1;
     struct place item = {.up = place, .depth = place->depth + 1};

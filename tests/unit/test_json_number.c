@@ -43,7 +43,10 @@ static int setup(void **state)
 
 static void assert_same_double(const char *text, double got, double wanted)
 {
-    if (memcmp(&got, &wanted, sizeof got) != 0)
+    uint64_t got_bits, wanted_bits; /* -0.0 is not 0.0 here */
+    memcpy(&got_bits, &got, sizeof got);
+    memcpy(&wanted_bits, &wanted, sizeof wanted);
+    if (got_bits != wanted_bits)
         fail_msg("%s is read as %.17g, not %.17g", text, got, wanted);
 }
 
