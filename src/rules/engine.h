@@ -16,17 +16,17 @@
  * published. It knows no NATS: what a rule asks of the world leaves through `struct engine_host`.
  *
  * Always holds:
- * - An input handed to engine_call is reported exactly once, by host->finished or by engine_retire's
- *   callback. host->finished may be called before engine_call returns.
- * - No Lua error, whatever its value, leaves this module, and no handler outlives its limits: a call
- *   that runs longer than `timeout_ns` (waiting does not count) or a state over `memory` ends that
- *   call with an error.
- * - Handlers of one rule start in the order of engine_call; at most `concurrency` (default 1) of one
- *   rule are under way, the others queue here.
+ * - An input handed to engine_call is reported exactly once, by host->finished or by
+ * engine_retire's callback. host->finished may be called before engine_call returns.
+ * - No Lua error, whatever its value, leaves this module, and no handler outlives its limits: a
+ * call that runs longer than `timeout_ns` (waiting does not count) or a state over `memory` ends
+ * that call with an error.
+ * - Handlers of one rule start in the order of engine_call; at most `concurrency` (default 1) of
+ * one rule are under way, the others queue here.
  * - The outputs of a handler appear only when it has returned without an error.
  *
- * Threads: an engine may be built on one thread and then handed to another, but is only ever used by
- * one thread at a time. `struct engine_activity` alone may be read by others.
+ * Threads: an engine may be built on one thread and then handed to another, but is only ever used
+ * by one thread at a time. `struct engine_activity` alone may be read by others.
  */
 
 struct engine;
@@ -109,7 +109,8 @@ struct engine_host {
     void *context;
     int64_t (*monotonic_ns)(void *context); /* for timers and limits; NULL: clock_monotonic_ns */
     int64_t (*wall_ns)(void *context);      /* for mill.now; NULL: clock_wall_ns */
-    /* A handler ended. `token` is what engine_call was given; NULL for a timer, on_load, on_unload. */
+    /* A handler ended. `token` is what engine_call was given; NULL for a timer, on_load, on_unload.
+     */
     void (*finished)(void *context, void *token, const struct call_result *result);
     /* mill.request: send it; answer later with engine_reply(engine, wait, ..). Returns 0 or -1. */
     int (*request)(void *context, struct engine *engine, uint64_t wait, const char *subject,
@@ -145,12 +146,16 @@ struct engine_options {
 };
 
 /*
- * Builds an engine: runs each rule file's top level, checks what it returned, runs on_load. `ruleset`
- * is kept by reference (ruleset_retain). On failure nothing is left and `err` names file, line and
- * fault. Timers created meanwhile start to count at once but do not fire before engine_tick.
+ * Builds an engine: runs each rule file's top level, checks what it returned, runs on_load.
+ * `ruleset` is kept by reference (ruleset_retain). On failure nothing is left and `err` names file,
+ * line and fault. Timers created meanwhile start to count at once but do not fire before
+ * engine_tick.
  */
-int engine_open(struct engine **engine, struct ruleset *ruleset, const struct engine_options *options,
-                struct error *err);
+int engine_open(struct engine **engine, struct ruleset *ruleset,
+                const struct engine_options *options, struct error *err);
+
+/* Sets the host's max_payload, which is known only when a server is connected. */
+void engine_set_max_payload(struct engine *engine, size_t max_payload);
 
 /* Ends everything; calls under way are not reported. NULL is fine. */
 void engine_close(struct engine *engine);
@@ -185,15 +190,16 @@ size_t engine_memory(const struct engine *engine);
 const char *engine_version(const struct engine *engine);
 
 /*
- * Carries the mill.state tables of `from` into `to` (deep copies; what `from` holds wins, key by key).
- * Both live. On failure `to` is as before and `err` names rule, state and key.
+ * Carries the mill.state tables of `from` into `to` (deep copies; what `from` holds wins, key by
+ * key). Both live. On failure `to` is as before and `err` names rule, state and key.
  */
 int engine_carry_state(struct engine *to, struct engine *from, struct error *err);
 
 /*
- * Swapped out: cancels timers, runs on_unload, and gives each call that was queued but never started
- * to `requeue` (rule name, its input and token), which runs it on the new engine. Calls that wait go on
- * here: keep ticking and answering until engine_active() is 0 (or patience ends), then engine_close.
+ * Swapped out: cancels timers, runs on_unload, and gives each call that was queued but never
+ * started to `requeue` (rule name, its input and token), which runs it on the new engine. Calls
+ * that wait go on here: keep ticking and answering until engine_active() is 0 (or patience ends),
+ * then engine_close.
  */
 void engine_retire(struct engine *engine,
                    void (*requeue)(void *context, const char *rule, const struct input *input,

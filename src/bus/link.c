@@ -1,0 +1,403 @@
+/*
+ * libnats' own threads (delivery of the reply subscription, asynchronous connection callbacks) must
+ * not touch the worker. They append to `inbound`, a locked list, and wake the loop; the loop takes the whole
+ * list at once. The lock is held for a few instructions only.
+ */
+#include "bus/link.h"
+
+#include "base/log.h"
+#include "bus/link_internal.h"
+#include "bus/options.h"
+
+#include <nats/adapters/libuv.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    INBOX_SIZE = 64,
+    SUBJECT_SIZE = 128,
+    WHY_SIZE = 256
+};
+
+struct inbound {
+    bool is_event;
+    enum link_event event;
+    enum reply_kind kind;
+    uint64_t token;
+    natsMsg *message;
+    bool no_responders;
+};
+
+struct inbound_list {
+    struct inbound *items;
+    size_t count, capacity;
+};
+
+struct link {
+    natsOptions *options;
+    natsConnection *connection;
+    natsSubscription *replies;
+    uv_async_t wake;
+    struct link_handler handler;
+    char inbox[INBOX_SIZE];
+    size_t reply_prefix_size; /* of "<inbox>.r." */
+
+    pthread_mutex_t lock;        /* guards the rest */
+    pthread_cond_t ended;        /* one of the two below became true */
+    bool connection_ended;       /* libnats has made its last connection callback */
+    bool replies_ended;          /* and its last message callback */
+    bool closing;                /* `wake` must not be touched any more */
+    struct inbound_list inbound; /* filled by libnats' threads */
+    struct inbound_list taken;   /* the loop's, reused */
+    char why[WHY_SIZE];          /* the last error libnats told */
+};
+
+/* --- from libnats' threads to the loop --- */
+
+static void append(struct link *link, struct inbound item)
+{
+    pthread_mutex_lock(&link->lock);
+    struct inbound_list *list = &link->inbound;
+    if (link->closing) {
+        pthread_mutex_unlock(&link->lock);
+        natsMsg_Destroy(item.message);
+        return;
+    }
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 256 : list->capacity * 2;
+        struct inbound *items = realloc(list->items, capacity * sizeof(*items));
+        if (items == NULL) {
+            /* A lost reply is repaired by its deadline; the same goes for any lost message. */
+            pthread_mutex_unlock(&link->lock);
+            natsMsg_Destroy(item.message);
+            return;
+        }
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = item;
+    if (list->count == 1)
+        uv_async_send(&link->wake);
+    pthread_mutex_unlock(&link->lock);
+}
+
+/* libnats will not call back any more on one of its two ways: link_free may go on. */
+static void mark_ended(struct link *link, bool *flag)
+{
+    pthread_mutex_lock(&link->lock);
+    *flag = true;
+    pthread_cond_broadcast(&link->ended);
+    pthread_mutex_unlock(&link->lock);
+}
+
+static void on_replies_ended(void *closure)
+{
+    struct link *link = closure;
+    mark_ended(link, &link->replies_ended);
+}
+
+static void on_reply_message(natsConnection *connection, natsSubscription *subscription,
+                             natsMsg *message, void *closure)
+{
+    (void)connection;
+    (void)subscription;
+    struct link *link = closure;
+    const char *subject = natsMsg_GetSubject(message);
+    const char *tail = subject + link->reply_prefix_size; /* "<kind>.<token>" */
+    if (strlen(subject) < link->reply_prefix_size + 3 || tail[1] != '.') {
+        natsMsg_Destroy(message);
+        return;
+    }
+    append(link, (struct inbound){.kind = (enum reply_kind)tail[0],
+                                  .token = strtoull(tail + 2, NULL, 10),
+                                  .message = message,
+                                  .no_responders = natsMsg_IsNoResponders(message)});
+}
+
+static void on_disconnected(natsConnection *connection, void *closure)
+{
+    (void)connection;
+    append(closure, (struct inbound){.is_event = true, .event = LINK_DOWN});
+}
+
+static void on_reconnected(natsConnection *connection, void *closure)
+{
+    (void)connection;
+    append(closure, (struct inbound){.is_event = true, .event = LINK_UP});
+}
+
+static void on_closed(natsConnection *connection, void *closure)
+{
+    struct link *link = closure;
+    const char *text = NULL;
+    if (natsConnection_GetLastError(connection, &text) != NATS_OK && text != NULL) {
+        pthread_mutex_lock(&link->lock);
+        snprintf(link->why, sizeof(link->why), "%s", text);
+        pthread_mutex_unlock(&link->lock);
+    }
+    append(link, (struct inbound){.is_event = true, .event = LINK_CLOSED});
+    mark_ended(link, &link->connection_ended);
+}
+
+static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
+                     void *closure)
+{
+    (void)subscription;
+    struct link *link = closure;
+    const char *text = NULL;
+    natsConnection_GetLastError(connection, &text);
+    pthread_mutex_lock(&link->lock);
+    snprintf(link->why, sizeof(link->why), "%s",
+             text != NULL && text[0] != '\0' ? text : natsStatus_GetText(status));
+    pthread_mutex_unlock(&link->lock);
+    log_warn("nats", "%s", text != NULL && text[0] != '\0' ? text : natsStatus_GetText(status));
+}
+
+/* On the loop: takes all that libnats' threads have left, and hands it on. */
+static void on_wake(uv_async_t *handle)
+{
+    struct link *link = handle->data;
+    char why[WHY_SIZE];
+
+    pthread_mutex_lock(&link->lock);
+    struct inbound_list full = link->inbound;
+    link->inbound = link->taken;
+    link->inbound.count = 0;
+    link->taken = full;
+    memcpy(why, link->why, sizeof(why));
+    pthread_mutex_unlock(&link->lock);
+
+    for (size_t i = 0; i < full.count; i++) {
+        struct inbound *item = &full.items[i];
+        if (link->closing)
+            natsMsg_Destroy(item->message);
+        else if (item->is_event)
+            link->handler.on_event(link->handler.context, item->event, why);
+        else
+            link->handler.on_reply(link->handler.context, item->kind, item->token,
+                                   (struct wire_message *)item->message, item->no_responders);
+    }
+}
+
+/* --- opening and closing --- */
+
+static void make_inbox(struct link *link)
+{
+    natsInbox *inbox = NULL;
+    if (natsInbox_Create(&inbox) == NATS_OK)
+        snprintf(link->inbox, sizeof(link->inbox), "%s", inbox);
+    natsInbox_Destroy(inbox);
+    link->reply_prefix_size = strlen(link->inbox) + strlen(".r.");
+}
+
+static natsStatus set_options(struct link *link, uv_loop_t *loop)
+{
+    natsOptions *options = link->options;
+    natsStatus s = natsOptions_SetEventLoop(options, loop, natsLibuv_Attach, natsLibuv_Read,
+                                            natsLibuv_Write, natsLibuv_Detach);
+    if (s == NATS_OK) /* in loop mode: no flusher thread */
+        s = natsOptions_SetSendAsap(options, true);
+    if (s == NATS_OK)
+        s = natsOptions_SetDisconnectedCB(options, on_disconnected, link);
+    if (s == NATS_OK)
+        s = natsOptions_SetReconnectedCB(options, on_reconnected, link);
+    if (s == NATS_OK)
+        s = natsOptions_SetClosedCB(options, on_closed, link);
+    if (s == NATS_OK)
+        s = natsOptions_SetErrorHandler(options, on_error, link);
+    return s;
+}
+
+static natsStatus subscribe_replies(struct link *link)
+{
+    char subject[SUBJECT_SIZE];
+    snprintf(subject, sizeof(subject), "%s.r.*.*", link->inbox);
+    natsStatus s = natsConnection_Subscribe(&link->replies, link->connection, subject,
+                                            on_reply_message, link);
+    if (s == NATS_OK) /* bounded by the outbox, which has one reply at most for each slot */
+        s = natsSubscription_SetPendingLimits(link->replies, -1, -1);
+    if (s == NATS_OK)
+        s = natsSubscription_SetOnCompleteCB(link->replies, on_replies_ended, link);
+    return s;
+}
+
+int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *config,
+              const char *role, const struct link_handler *handler, struct error *err)
+{
+    struct link *link = calloc(1, sizeof(*link));
+    if (link == NULL)
+        return error_set(err, "out of memory");
+    link->handler = *handler;
+    pthread_mutex_init(&link->lock, NULL);
+    pthread_cond_init(&link->ended, NULL);
+    if (nats_options_build(&link->options, config, role, err) != 0) {
+        free(link);
+        return -1;
+    }
+    make_inbox(link);
+    uv_async_init(loop, &link->wake, on_wake);
+    link->wake.data = link;
+
+    natsLibuv_Init();
+    natsLibuv_SetThreadLocalLoop(loop);
+    natsStatus s = set_options(link, loop);
+    if (s == NATS_OK)
+        s = natsConnection_Connect(&link->connection, link->options);
+    if (s == NATS_OK)
+        s = subscribe_replies(link);
+    if (s != NATS_OK) {
+        const char *text = nats_GetLastError(NULL);
+        error_set(err, "cannot connect: %s", text != NULL ? text : natsStatus_GetText(s));
+        link_close(link);
+        *out = link; /* the handle must still close on the loop */
+        return -1;
+    }
+    *out = link;
+    return 0;
+}
+
+void link_close(struct link *link)
+{
+    if (link == NULL || link->closing)
+        return;
+    pthread_mutex_lock(&link->lock);
+    link->closing = true;
+    pthread_mutex_unlock(&link->lock);
+    if (link->connection != NULL)
+        natsConnection_Close(link->connection);
+    uv_close((uv_handle_t *)&link->wake, NULL);
+}
+
+static void free_list(struct inbound_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        natsMsg_Destroy(list->items[i].message);
+    free(list->items);
+}
+
+void link_free(struct link *link)
+{
+    if (link == NULL)
+        return;
+    pthread_mutex_lock(&link->lock);
+    while ((link->connection != NULL && !link->connection_ended) ||
+           (link->replies != NULL && !link->replies_ended))
+        pthread_cond_wait(&link->ended, &link->lock);
+    pthread_mutex_unlock(&link->lock);
+    natsSubscription_Destroy(link->replies);
+    natsConnection_Destroy(link->connection);
+    natsOptions_Destroy(link->options);
+    free_list(&link->inbound);
+    free(link->taken.items);
+    pthread_cond_destroy(&link->ended);
+    pthread_mutex_destroy(&link->lock);
+    free(link);
+}
+
+/* --- what is known of it --- */
+
+natsConnection *link_connection(struct link *link)
+{
+    return link->connection;
+}
+
+bool link_connected(const struct link *link)
+{
+    return natsConnection_Status(link->connection) == NATS_CONN_STATUS_CONNECTED;
+}
+
+const char *link_inbox(const struct link *link)
+{
+    return link->inbox;
+}
+
+size_t link_buffered(const struct link *link)
+{
+    int buffered = natsConnection_Buffered(link->connection);
+    return buffered > 0 ? (size_t)buffered : 0;
+}
+
+size_t link_max_payload(const struct link *link)
+{
+    int64_t size = natsConnection_GetMaxPayload(link->connection);
+    return size > 0 ? (size_t)size : 0;
+}
+
+/* --- publishing --- */
+
+int link_publish(struct link *link, const char *subject, const char *payload, size_t size)
+{
+    natsStatus s = natsConnection_Publish(link->connection, subject, payload, (int)size);
+    return s == NATS_OK ? 0 : -1;
+}
+
+int link_publish_reply(struct link *link, const char *subject, const char *reply,
+                       const char *payload, size_t size)
+{
+    natsStatus s =
+        natsConnection_PublishRequest(link->connection, subject, reply, payload, (int)size);
+    return s == NATS_OK ? 0 : -1;
+}
+
+static void format_reply(const struct link *link, char *out, size_t size, enum reply_kind kind,
+                         uint64_t token)
+{
+    snprintf(out, size, "%s.r.%c.%llu", link->inbox, (char)kind, (unsigned long long)token);
+}
+
+int link_request(struct link *link, enum reply_kind kind, uint64_t token, const char *subject,
+                 const char *payload, size_t size)
+{
+    char reply[SUBJECT_SIZE];
+    format_reply(link, reply, sizeof(reply), kind, token);
+    return link_publish_reply(link, subject, reply, payload, size);
+}
+
+int link_barrier(struct link *link, uint64_t token)
+{
+    char subject[SUBJECT_SIZE];
+    format_reply(link, subject, sizeof(subject), REPLY_BARRIER, token);
+    return link_publish(link, subject, "", 0);
+}
+
+struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
+                              const char *subject, const char *payload, size_t size)
+{
+    char reply[SUBJECT_SIZE];
+    format_reply(link, reply, sizeof(reply), REPLY_PUBLISH, token);
+    natsMsg *message = NULL;
+    natsStatus s =
+        natsMsg_Create(&message, subject, tracked ? reply : NULL, payload, (int)size);
+    return s == NATS_OK ? (struct outgoing *)message : NULL;
+}
+
+int outgoing_header(struct outgoing *outgoing, const char *name, const char *value)
+{
+    return natsMsgHeader_Set((natsMsg *)outgoing, name, value) == NATS_OK ? 0 : -1;
+}
+
+void outgoing_free(struct outgoing *outgoing)
+{
+    natsMsg_Destroy((natsMsg *)outgoing);
+}
+
+const char *outgoing_subject(const struct outgoing *outgoing)
+{
+    return natsMsg_GetSubject((natsMsg *)(uintptr_t)outgoing);
+}
+
+size_t outgoing_size(const struct outgoing *outgoing)
+{
+    return (size_t)natsMsg_GetDataLength((natsMsg *)(uintptr_t)outgoing);
+}
+
+int link_send(struct link *link, struct outgoing *outgoing, struct error *err)
+{
+    natsStatus s = natsConnection_PublishMsg(link->connection, (natsMsg *)outgoing);
+    if (s == NATS_OK)
+        return 0;
+    return error_set(err, "cannot publish to %s: %s", outgoing_subject(outgoing),
+                     natsStatus_GetText(s));
+}

@@ -1,0 +1,105 @@
+#ifndef TIDEMILL_BUS_LINK_H
+#define TIDEMILL_BUS_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "bus/wire.h"
+
+/*
+ * The link: a worker's NATS connection, driven by the worker's libuv loop. What is written leaves when
+ * the loop comes round; nothing here waits for an answer.
+ *
+ * Replies (PubAcks, answers to requests) come to one inbox as `<inbox>.r.<kind>.<token>`. Its
+ * subscription has a callback, on a thread of libnats', because only a callback keeps the subject of a 503 and
+ * with it the token of what failed; the link hands each on to `on_reply` on the loop's thread. Pulled
+ * messages do not come this way (pull.h).
+ *
+ * Threads: everything is called, and calls back, on the loop's thread. Messages of libnats'
+ * threads are passed over inside.
+ */
+
+struct link;
+struct outgoing;
+
+enum link_event {
+    LINK_DOWN,  /* the server is gone; libnats tries to connect again */
+    LINK_UP,    /* connected again: pulls that were under way are lost, so are unacked publishes */
+    LINK_CLOSED /* given up (max_reconnects, or refused twice): this link is dead */
+};
+
+enum reply_kind {
+    REPLY_PUBLISH = 'p', /* a PubAck */
+    REPLY_REQUEST = 'q', /* the answer to a mill.request */
+    REPLY_ACK = 'a',     /* the server's answer to a double ack */
+    REPLY_BARRIER = 'b'  /* link_barrier has come round */
+};
+
+struct link_handler {
+    void *context;
+    /* `message` passes to the callee. `no_responders`: nobody listens on the subject (503). */
+    void (*on_reply)(void *context, enum reply_kind kind, uint64_t token,
+                     struct wire_message *message, bool no_responders);
+    /* `why` is one line, "" when nothing is known. */
+    void (*on_event)(void *context, enum link_event event, const char *why);
+};
+
+/*
+ * Connects (blocks up to connect_timeout for each url) and attaches to `loop`, which must be the calling
+ * thread's. `role` ends the connection's name ("worker 1"). On failure `*link` is NULL or a link that
+ * is already closing: run the loop, then link_free.
+ */
+int link_open(struct link **link, uv_loop_t *loop, const struct nats_config *config,
+              const char *role, const struct link_handler *handler, struct error *err);
+
+/*
+ * Closing takes two steps, since handles close on the loop: link_close, then run the loop until it has nothing
+ * left, then link_free. Nothing is called back after link_close.
+ */
+void link_close(struct link *link);
+void link_free(struct link *link); /* NULL is fine */
+
+bool link_connected(const struct link *link);
+
+/* "_INBOX.<unique>": the prefix of every subject this link listens on. */
+const char *link_inbox(const struct link *link);
+
+/* Bytes written but not yet taken by the socket. libnats puts no bound on it: watch it. */
+size_t link_buffered(const struct link *link);
+
+/* The largest payload the server takes, in bytes. */
+size_t link_max_payload(const struct link *link);
+
+/* Publishes without any reply: acknowledgements, core messages. Returns 0 or -1. */
+int link_publish(struct link *link, const char *subject, const char *payload, size_t size);
+
+/* Publishes with the reply subject `<inbox>.r.<kind>.<token>`. Returns 0 or -1. */
+int link_request(struct link *link, enum reply_kind kind, uint64_t token, const char *subject,
+                 const char *payload, size_t size);
+
+/* Publishes with a reply subject of the caller's (pull requests). Returns 0 or -1. */
+int link_publish_reply(struct link *link, const char *subject, const char *reply,
+                       const char *payload, size_t size);
+
+/* Sends a message to itself: its reply means that the server has seen all that was sent before. */
+int link_barrier(struct link *link, uint64_t token);
+
+/*
+ * A message to publish, kept until it is freed so that it can be sent again with the same id. Its reply
+ * subject is `<inbox>.r.p.<token>`; with `tracked` false it has none. NULL when memory runs out.
+ */
+struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
+                              const char *subject, const char *payload, size_t size);
+int outgoing_header(struct outgoing *outgoing, const char *name, const char *value);
+void outgoing_free(struct outgoing *outgoing); /* burst these, as with wire_free; NULL is fine */
+const char *outgoing_subject(const struct outgoing *outgoing);
+size_t outgoing_size(const struct outgoing *outgoing);
+
+/* Sends it, the first time or again. Returns 0, or -1 with why (too large, buffer full, closed). */
+int link_send(struct link *link, struct outgoing *outgoing, struct error *err);
+
+#endif

@@ -1,0 +1,53 @@
+#include "bus/puback.h"
+
+#include "bus/json_scan.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * nats-server's error codes (server/errors.json) of refusals that pass: insufficient resources 10023,
+ * JetStream system temporarily unavailable 10008, JetStream not enabled 10039, storage resources
+ * 10028 and 10047, stream store failed (full) 10077, stream offline 10118, no message (raft) 10037.
+ */
+static bool is_passing(int64_t code, int64_t err_code)
+{
+    switch (err_code) {
+    case 10008:
+    case 10023:
+    case 10028:
+    case 10037:
+    case 10039:
+    case 10047:
+    case 10077:
+    case 10118:
+        return true;
+    default:
+        return code >= 500 && err_code == 0;
+    }
+}
+
+enum puback puback_parse(const char *text, size_t size, char *why, size_t why_size)
+{
+    static const char duplicate_key[] = "\"duplicate\"";
+    int64_t code = 0, err_code = 0, sequence;
+    if (json_scan_has(text, size, "error")) {
+        char description[160];
+        json_scan_integer(text, size, "error.code", &code);
+        json_scan_integer(text, size, "error.err_code", &err_code);
+        if (!json_scan_string(text, size, "error.description", description, sizeof(description)))
+            snprintf(description, sizeof(description), "refused");
+        snprintf(why, why_size, "%s (%" PRId64 ")", description, err_code != 0 ? err_code : code);
+        return is_passing(code, err_code) ? PUBACK_PASSING : PUBACK_REFUSED;
+    }
+    if (!json_scan_integer(text, size, "seq", &sequence)) {
+        snprintf(why, why_size, "the answer is no PubAck: is a responder listening on the subject?");
+        return PUBACK_REFUSED;
+    }
+    bool duplicate = false;
+    if (memmem(text, size, duplicate_key, sizeof(duplicate_key) - 1) != NULL)
+        json_scan_bool(text, size, "duplicate", &duplicate);
+    return duplicate ? PUBACK_DUPLICATE : PUBACK_STORED;
+}

@@ -1,0 +1,283 @@
+#include "bus/pull.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "bus/link_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SUBJECT_SIZE = 256,
+    REQUEST_SIZE = 160,
+    WHY_SIZE = 160
+};
+
+/* After 503 or a refusal the next request waits this long, doubling up to the maximum. */
+#define BACKOFF_MIN_NS (NS_PER_S / 4)
+#define BACKOFF_MAX_NS (10 * NS_PER_S)
+
+struct pull {
+    struct link *link;
+    struct pull_options options;
+    natsSubscription *subscription;
+    char inbox[SUBJECT_SIZE];   /* "<link inbox>.p<index>"; a request's reply is "<inbox>.<epoch>" */
+    char subject[SUBJECT_SIZE]; /* $JS.API.CONSUMER.MSG.NEXT.<stream>.<durable> */
+    uint64_t epoch;             /* counts restarts; a status of an earlier one means nothing */
+    uint64_t credit;            /* requested and not yet delivered */
+    uint32_t in_flight;
+    int64_t last_traffic_ns;
+    int64_t not_before_ns; /* backing off until then */
+    int64_t backoff_ns;
+    bool draining;
+    unsigned doubts;
+    char why[WHY_SIZE];
+    struct pull_counts counts;
+};
+
+int pull_open(struct pull **out, struct link *link, unsigned index,
+              const struct pull_options *options, struct error *err)
+{
+    struct pull *pull = calloc(1, sizeof(*pull));
+    if (pull == NULL)
+        return error_set(err, "out of memory");
+    pull->link = link;
+    pull->options = *options;
+    pull->backoff_ns = BACKOFF_MIN_NS;
+    snprintf(pull->inbox, sizeof(pull->inbox), "%s.p%u", link_inbox(link), index);
+    int used = snprintf(pull->subject, sizeof(pull->subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s",
+                        options->stream, options->durable);
+
+    natsStatus s = used < (int)sizeof(pull->subject) ? NATS_OK : NATS_INVALID_ARG;
+    char wildcard[SUBJECT_SIZE + 2];
+    snprintf(wildcard, sizeof(wildcard), "%s.*", pull->inbox);
+    if (s == NATS_OK)
+        s = natsConnection_SubscribeSync(&pull->subscription, link_connection(link), wildcard);
+    if (s == NATS_OK) /* bounded by the window; a limit here would drop messages silently */
+        s = natsSubscription_SetPendingLimits(pull->subscription, -1, -1);
+    if (s != NATS_OK) {
+        error_set(err, "cannot subscribe for pulls from %s/%s: %s", options->stream,
+                  options->durable, natsStatus_GetText(s));
+        pull_free(pull);
+        return -1;
+    }
+    *out = pull;
+    return 0;
+}
+
+void pull_free(struct pull *pull)
+{
+    if (pull == NULL)
+        return;
+    natsSubscription_Destroy(pull->subscription);
+    free(pull);
+}
+
+/* --- what arrives --- */
+
+static void doubt(struct pull *pull, const char *why)
+{
+    pull->doubts++;
+    snprintf(pull->why, sizeof(pull->why), "%s", why);
+}
+
+static void forget_requests(struct pull *pull)
+{
+    pull->credit = 0;
+    pull->epoch++;
+}
+
+static void back_off(struct pull *pull, int64_t now_ns)
+{
+    pull->not_before_ns = now_ns + pull->backoff_ns;
+    pull->backoff_ns *= 2;
+    if (pull->backoff_ns > BACKOFF_MAX_NS)
+        pull->backoff_ns = BACKOFF_MAX_NS;
+}
+
+/* The consumer has shown that it lives. */
+static void trust(struct pull *pull, int64_t now_ns)
+{
+    pull->last_traffic_ns = now_ns;
+    pull->doubts = 0;
+    pull->backoff_ns = BACKOFF_MIN_NS;
+}
+
+static void return_credit(struct pull *pull, uint64_t left)
+{
+    pull->credit -= left < pull->credit ? left : pull->credit;
+}
+
+static void on_unavailable(struct pull *pull, int64_t now_ns)
+{
+    pull->counts.unavailable++;
+    forget_requests(pull);
+    back_off(pull, now_ns);
+    doubt(pull, "JetStream does not answer (503)");
+}
+
+static void on_status(struct pull *pull, const struct wire_message *message, int64_t now_ns)
+{
+    const char *subject = wire_subject(message);
+    size_t inbox_size = strlen(pull->inbox);
+    if (strlen(subject) <= inbox_size + 1 ||
+        strtoull(subject + inbox_size + 1, NULL, 10) != pull->epoch)
+        return; /* of a request that was given up long ago */
+
+    int code;
+    const char *description;
+    uint64_t left;
+    switch (wire_pull_status(message, &code, &description, &left)) {
+    case PULL_STATUS_NONE:
+        break;
+    case PULL_STATUS_HEARTBEAT:
+        pull->counts.heartbeats++;
+        trust(pull, now_ns);
+        break;
+    case PULL_STATUS_ENDED:
+        pull->counts.ended++;
+        trust(pull, now_ns);
+        return_credit(pull, left);
+        break;
+    case PULL_STATUS_ALL_ENDED:
+        pull->counts.lost++;
+        forget_requests(pull);
+        break;
+    case PULL_STATUS_TOO_MANY:
+    case PULL_STATUS_LIMIT:
+        pull->counts.ended++;
+        forget_requests(pull);
+        back_off(pull, now_ns);
+        if (pull->options.batch > 1)
+            pull->options.batch /= 2; /* the consumer's own limits: max_batch, max_waiting */
+        log_warn("pull", "%s/%s: the server refuses the request (%d %s)", pull->options.stream,
+                 pull->options.durable, code, description != NULL ? description : "");
+        break;
+    case PULL_STATUS_DELETED:
+        forget_requests(pull);
+        back_off(pull, now_ns);
+        doubt(pull, "the consumer was deleted");
+        break;
+    case PULL_STATUS_UNAVAILABLE:
+        on_unavailable(pull, now_ns);
+        break;
+    case PULL_STATUS_REFUSED:
+        pull->counts.refused++;
+        forget_requests(pull);
+        back_off(pull, now_ns);
+        snprintf(pull->why, sizeof(pull->why), "the server refuses the pull: %d %s", code,
+                 description != NULL ? description : "");
+        pull->doubts++;
+        break;
+    }
+}
+
+struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64_t now_ns)
+{
+    for (;;) {
+        natsMsg *raw = NULL;
+        natsStatus s = natsSubscription_NextMsg(&raw, pull->subscription, 0);
+        if (s == NATS_NO_RESPONDERS) { /* the 503 itself is gone */
+            on_unavailable(pull, now_ns);
+            continue;
+        }
+        if (s != NATS_OK)
+            return NULL;
+        struct wire_message *message = (struct wire_message *)raw;
+        if (ack_subject_parse(wire_reply(message), ack) == 0) {
+            trust(pull, now_ns);
+            pull->counts.messages++;
+            pull->in_flight++;
+            return_credit(pull, 1);
+            return message;
+        }
+        on_status(pull, message, now_ns);
+        wire_free(message);
+    }
+}
+
+void pull_settled(struct pull *pull)
+{
+    if (pull->in_flight > 0)
+        pull->in_flight--;
+}
+
+/* --- what is asked for --- */
+
+static void send_request(struct pull *pull, uint32_t batch, int64_t now_ns)
+{
+    char body[REQUEST_SIZE];
+    char reply[SUBJECT_SIZE + 24];
+    int size = snprintf(body, sizeof(body),
+                        "{\"batch\":%" PRIu32 ",\"expires\":%" PRId64 ",\"idle_heartbeat\":%" PRId64
+                        "}",
+                        batch, pull->options.expires_ns, pull->options.heartbeat_ns);
+    snprintf(reply, sizeof(reply), "%s.%" PRIu64, pull->inbox, pull->epoch);
+    if (link_publish_reply(pull->link, pull->subject, reply, body, (size_t)size) != 0)
+        return; /* no connection: pull_restart follows when it is back */
+    if (pull->credit == 0)
+        pull->last_traffic_ns = now_ns; /* silence counts from the first open request */
+    pull->credit += batch;
+    pull->counts.requests++;
+}
+
+/* Whether an open request has been silent for two heartbeats (and a little, for a busy server). */
+static bool is_silent(const struct pull *pull, int64_t now_ns)
+{
+    return pull->credit > 0 &&
+           now_ns - pull->last_traffic_ns > 2 * pull->options.heartbeat_ns + NS_PER_S / 4;
+}
+
+void pull_round(struct pull *pull, int64_t now_ns, bool hold)
+{
+    if (pull->draining || !link_connected(pull->link))
+        return;
+    if (is_silent(pull, now_ns)) {
+        pull->counts.lost++;
+        forget_requests(pull);
+        doubt(pull, "no heartbeat from the consumer");
+    }
+    if (hold || now_ns < pull->not_before_ns)
+        return;
+    uint64_t taken = pull->credit + pull->in_flight;
+    while (taken + pull->options.batch <= pull->options.window) {
+        send_request(pull, pull->options.batch, now_ns);
+        taken += pull->options.batch;
+    }
+}
+
+void pull_restart(struct pull *pull, int64_t now_ns)
+{
+    forget_requests(pull);
+    pull->not_before_ns = 0;
+    pull->backoff_ns = BACKOFF_MIN_NS;
+    pull->last_traffic_ns = now_ns;
+}
+
+void pull_drain(struct pull *pull)
+{
+    if (pull->draining)
+        return;
+    pull->draining = true;
+    natsSubscription_Drain(pull->subscription);
+}
+
+/* --- what is known --- */
+
+unsigned pull_doubts(const struct pull *pull, const char **why)
+{
+    *why = pull->why;
+    return pull->doubts;
+}
+
+uint32_t pull_in_flight(const struct pull *pull)
+{
+    return pull->in_flight;
+}
+
+const struct pull_counts *pull_counts(const struct pull *pull)
+{
+    return &pull->counts;
+}

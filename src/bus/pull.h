@@ -1,0 +1,81 @@
+#ifndef TIDEMILL_BUS_PULL_H
+#define TIDEMILL_BUS_PULL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "bus/link.h"
+#include "bus/wire.h"
+
+/*
+ * The pull: one worker's share of one durable consumer. It keeps requests for messages open at the
+ * server ahead of need (ADR-13, ADR-37), so that the server never waits for one, and never holds more
+ * than `window` messages: what is requested and not yet delivered (credit) plus what is delivered and
+ * not yet settled (in flight) stays within it. So when settling slows down, pulling does.
+ *
+ * Requests vanish without a word when the server or the leader goes away, and a missing consumer
+ * answers nothing at all: idle heartbeats tell. After two heartbeats' silence the pull forgets its credit and asks
+ * again; pull_doubts() then counts up, and the owner should look whether the consumer still exists.
+ *
+ * Thread: the link's loop.
+ */
+
+struct pull;
+
+struct pull_options {
+    const char *stream, *durable; /* borrowed for the pull's life */
+    uint32_t batch;               /* messages per request */
+    uint32_t window;              /* messages requested or in flight at most; at least batch */
+    int64_t expires_ns;           /* of a request at the server */
+    int64_t heartbeat_ns;         /* at most expires / 2, else the server answers 400 */
+};
+
+/* Counters since the start, for metrics. */
+struct pull_counts {
+    uint64_t requests;
+    uint64_t messages;
+    uint64_t heartbeats;
+    uint64_t ended;       /* 404, 408, 409: normal ends of requests */
+    uint64_t lost;        /* times all requests were taken for lost */
+    uint64_t unavailable; /* 503 */
+    uint64_t refused;     /* 400, 409 push based, ... */
+};
+
+int pull_open(struct pull **pull, struct link *link, unsigned index,
+              const struct pull_options *options, struct error *err);
+void pull_free(struct pull *pull); /* before link_close; NULL is fine */
+
+/*
+ * The next delivered message, with its acknowledgement subject taken apart (slices point into the message);
+ * NULL when nothing waits. Statuses are dealt with inside. The caller owns the message and says
+ * pull_settled when it is done with.
+ */
+struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64_t now_ns);
+
+/* One message of this pull is settled: its place in the window is free. */
+void pull_settled(struct pull *pull);
+
+/*
+ * Sends requests where the window has room and notices silence. Call after pull_next has returned NULL, at least
+ * a few times a second. With `hold` no new request is sent (the output buffer is full).
+ */
+void pull_round(struct pull *pull, int64_t now_ns, bool hold);
+
+/* All requests are lost (reconnect, consumer created again): forget them, ask again at once. */
+void pull_restart(struct pull *pull, int64_t now_ns);
+
+/* Asks for nothing more: unsubscribes, and what the server has already sent still arrives. */
+void pull_drain(struct pull *pull);
+
+/*
+ * How often in a row there was reason to doubt that the consumer exists (silence, 503, "Consumer
+ * Deleted"); 0 as soon as a message or a heartbeat arrives. `why` says it in a few words.
+ */
+unsigned pull_doubts(const struct pull *pull, const char **why);
+
+uint32_t pull_in_flight(const struct pull *pull);
+const struct pull_counts *pull_counts(const struct pull *pull);
+
+#endif

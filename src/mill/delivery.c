@@ -1,0 +1,142 @@
+#include "mill/delivery.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void each_header(const struct input *input,
+                        void (*visit)(void *context, const char *name, const char *value),
+                        void *context)
+{
+    wire_each_header(input->message, visit, context);
+}
+
+static void append(struct source *source, struct delivery *delivery)
+{
+    delivery->older = source->newest;
+    delivery->newer = NULL;
+    *(delivery->older != NULL ? &delivery->older->newer : &source->oldest) = delivery;
+    source->newest = delivery;
+}
+
+static void leave(struct delivery *delivery)
+{
+    struct source *source = delivery->source;
+    *(delivery->older != NULL ? &delivery->older->newer : &source->oldest) = delivery->newer;
+    *(delivery->newer != NULL ? &delivery->newer->older : &source->newest) = delivery->older;
+}
+
+static struct delivery **bucket_of(struct source *source, uint64_t sequence)
+{
+    return &source->buckets[sequence % SOURCE_BUCKETS];
+}
+
+struct delivery *delivery_new(struct source *source, struct wire_message *message,
+                              const struct ack_subject *ack, int64_t now_ns)
+{
+    struct delivery *delivery = calloc(1, sizeof(*delivery));
+    if (delivery == NULL)
+        return NULL;
+    delivery->source = source;
+    delivery->message = message;
+    delivery->ack = *ack;
+    delivery->touched_ns = now_ns;
+    delivery->dead_letter.delivery = delivery;
+    delivery->runs = delivery->few;
+    delivery->input = (struct input){
+        .subject = wire_subject(message),
+        .payload = wire_payload(message),
+        .payload_size = wire_payload_size(message),
+        .stream = source->config->stream,
+        .consumer = source->config->durable,
+        .sequence = ack->stream_sequence,
+        .delivered = ack->delivered,
+        .pending = ack->pending,
+        .time_ns = ack->time_ns,
+        .format = source->config->format,
+        .each_header = each_header,
+        .message = message,
+    };
+    append(source, delivery);
+    struct delivery **bucket = bucket_of(source, ack->stream_sequence);
+    delivery->next_in_bucket = *bucket;
+    *bucket = delivery;
+    return delivery;
+}
+
+int delivery_make_runs(struct delivery *delivery, size_t count)
+{
+    if (count > DELIVERY_FEW_RUNS) {
+        struct run *runs = calloc(count, sizeof(*runs));
+        if (runs == NULL)
+            return -1;
+        delivery->runs = runs;
+    }
+    for (size_t i = 0; i < count; i++)
+        delivery->runs[i].delivery = delivery;
+    return 0;
+}
+
+void delivery_free(struct delivery *delivery)
+{
+    leave(delivery);
+    struct delivery **at = bucket_of(delivery->source, delivery->ack.stream_sequence);
+    while (*at != delivery)
+        at = &(*at)->next_in_bucket;
+    *at = delivery->next_in_bucket;
+    if (delivery->runs != delivery->few)
+        free(delivery->runs);
+    free(delivery->failure.rule);
+    free(delivery->failure.error);
+    free(delivery->failure.traceback);
+    free(delivery);
+}
+
+struct delivery *delivery_find(struct source *source, uint64_t sequence)
+{
+    struct delivery *delivery = *bucket_of(source, sequence);
+    while (delivery != NULL && delivery->ack.stream_sequence != sequence)
+        delivery = delivery->next_in_bucket;
+    return delivery;
+}
+
+void delivery_touched(struct delivery *delivery, int64_t now_ns)
+{
+    leave(delivery);
+    delivery->touched_ns = now_ns;
+    append(delivery->source, delivery);
+}
+
+const char *delivery_reply(const struct delivery *delivery)
+{
+    return wire_reply(delivery->latest != NULL ? delivery->latest : delivery->message);
+}
+
+static void replace(char **text, const char *with)
+{
+    free(*text);
+    *text = with != NULL ? strdup(with) : NULL;
+}
+
+void delivery_fail(struct delivery *delivery, enum verdict verdict, const char *reason,
+                   const char *rule, const char *error, const char *traceback)
+{
+    if (verdict <= delivery->verdict)
+        return;
+    delivery->verdict = verdict;
+    delivery->failure.reason = reason;
+    replace(&delivery->failure.rule, rule);
+    replace(&delivery->failure.error, error);
+    replace(&delivery->failure.traceback, traceback);
+}
+
+void delivery_retry(struct delivery *delivery, const char *rule, int64_t delay_ns)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "the rule asked for another try in %.3f s",
+             (double)delay_ns / 1e9);
+    delivery_fail(delivery, VERDICT_AGAIN, "retry", rule, text, NULL);
+    if (!delivery->delay_given || delay_ns > delivery->delay_ns)
+        delivery->delay_ns = delay_ns;
+    delivery->delay_given = true;
+}

@@ -1,0 +1,127 @@
+#ifndef TIDEMILL_MILL_DELIVERY_H
+#define TIDEMILL_MILL_DELIVERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/config.h"
+#include "bus/pull.h"
+#include "bus/wire.h"
+#include "mill/counters.h"
+#include "mill/generation.h"
+#include "rules/engine.h"
+
+/*
+ * A delivery: the life of one input message in this worker, from its arrival to ack, nak or term.
+ * It counts what is still open (handlers not ended, outputs not stored) and keeps the verdict. When
+ * nothing is open any more, settle.h acts on the verdict.
+ *
+ * The verdict only ever gets worse: ACK, then REJECT (some rule will never take it), then AGAIN (some
+ * rule wants another try). AGAIN wins over REJECT so that one rule's refusal does not
+ * take the message away from another that has only failed for now; the refusal is met again next time.
+ *
+ * Thread: the worker's loop.
+ */
+
+struct delivery;
+
+enum {
+    SOURCE_BUCKETS = 1024,
+    DELIVERY_FEW_RUNS = 4 /* rules on one message without an allocation of their own */
+};
+
+/* One worker's end of one configured source. */
+struct source {
+    const struct source_config *config;
+    unsigned index; /* in the configuration */
+    struct pull *pull;
+    struct source_counters *counters;
+    struct delivery *oldest, *newest; /* in flight, by touched_ns */
+    struct delivery *buckets[SOURCE_BUCKETS]; /* the same, by stream sequence */
+};
+
+enum verdict { VERDICT_ACK, VERDICT_REJECT, VERDICT_AGAIN };
+
+enum delivery_phase {
+    PHASE_QUEUED,      /* no rule has seen it */
+    PHASE_RULES,       /* handlers run, outputs are being stored */
+    PHASE_DEAD_LETTER, /* the dead letter is being stored */
+    PHASE_CONFIRM      /* acked; waiting for the server to say so */
+};
+
+/* Why a message could not be handled: what the dead letter says. The strings are the delivery's. */
+struct failure {
+    const char *reason; /* one word, static */
+    char *rule;         /* NULL: no rule's fault */
+    char *error;
+    char *traceback; /* NULL: none */
+};
+
+/* One rule's work on one delivery. It is the token of the engine's call and of the outbox' entries. */
+struct run {
+    struct delivery *delivery;
+    struct generation *generation;
+    struct rule *rule; /* valid while the call is open */
+    const char *name;  /* the rule's; valid while `generation` is used */
+    uint32_t outputs_open;
+    bool ended;  /* the handler has */
+    bool failed; /* the handler did, or one of its outputs */
+};
+
+struct delivery {
+    struct delivery *older, *newer; /* in source's list */
+    struct delivery *next_in_bucket;
+    struct delivery *next_queued;
+    struct source *source;
+    struct wire_message *message;
+    struct wire_message *latest; /* NULL, or the same message delivered again meanwhile: settle this one */
+    struct ack_subject ack;
+    struct input input;
+    enum delivery_phase phase;
+    enum verdict verdict;
+    size_t open;        /* handlers and outputs not ended, and one while handlers are being started */
+    int64_t delay_ns;   /* asked for with msg:retry */
+    bool delay_given;
+    int64_t touched_ns; /* when it arrived, or +WPI was last sent */
+    int confirms_sent;
+    struct failure failure;
+    struct run dead_letter; /* the token of the dead letter's outbox entry */
+    size_t run_count;
+    struct run *runs; /* `few`, or allocated */
+    struct run few[DELIVERY_FEW_RUNS];
+};
+
+/*
+ * Takes the message over. The delivery is last in its source's list. NULL: out of memory, nothing
+ * was taken.
+ */
+struct delivery *delivery_new(struct source *source, struct wire_message *message,
+                              const struct ack_subject *ack, int64_t now_ns);
+
+/* Makes room for `count` runs, zeroed but for `delivery`; run_count is the caller's. Returns 0 or -1. */
+int delivery_make_runs(struct delivery *delivery, size_t count);
+
+/* Leaves the list, frees all but the wire messages. */
+void delivery_free(struct delivery *delivery);
+
+/* The delivery in flight with this stream sequence, or NULL. */
+struct delivery *delivery_find(struct source *source, uint64_t sequence);
+
+/* A sign of life was sent: to the end of the list. */
+void delivery_touched(struct delivery *delivery, int64_t now_ns);
+
+/* The subject to acknowledge to. */
+const char *delivery_reply(const struct delivery *delivery);
+
+/*
+ * A run did not succeed. Keeps the worst verdict and, of equally bad ones, the first failure. `traceback`
+ * may be NULL. `reason` is static.
+ */
+void delivery_fail(struct delivery *delivery, enum verdict verdict, const char *reason,
+                   const char *rule, const char *error, const char *traceback);
+
+/* msg:retry(seconds): AGAIN, with a delay; of several the longest. */
+void delivery_retry(struct delivery *delivery, const char *rule, int64_t delay_ns);
+
+#endif

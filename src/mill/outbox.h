@@ -1,0 +1,83 @@
+#ifndef TIDEMILL_MILL_OUTBOX_H
+#define TIDEMILL_MILL_OUTBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "bus/link.h"
+
+/*
+ * The outbox: every message that must be stored by a stream, from its first sending until the stream's
+ * PubAck says so or patience ends. What is not answered in time, or answered by a passing fault (503,
+ * stream full), is sent again with the same Nats-Msg-Id, so that inside the duplicate window it is stored once.
+ *
+ * Always holds: each publication that outbox_publish took is reported by `done` exactly once, stored or not,
+ * unless the outbox is freed before.
+ *
+ * Bounds: outbox_full() tells when ENTRIES or BYTES are reached; the owner then starts no new work. One handler's
+ * outputs are always taken whole, so the true bound is that plus the outputs of the handlers
+ * under way (the engine bounds these).
+ *
+ * Thread: the link's loop. `done` may publish again.
+ */
+
+enum {
+    OUTBOX_ENTRIES_HIGH = 8192,
+    OUTBOX_BYTES_HIGH = 64 << 20
+};
+
+struct outbox;
+
+struct publication {
+    const char *subject;
+    const char *payload;
+    size_t payload_size;
+    const char *id;   /* Nats-Msg-Id */
+    bool insistent;   /* nothing else will try again (timers): try for minutes before giving up */
+};
+
+struct outbox_result {
+    bool stored;
+    bool duplicate;     /* the stream had it already: stored, too */
+    const char *error;  /* one line, when not stored */
+    int64_t latency_ns; /* from the first sending */
+};
+
+typedef void (*outbox_done)(void *context, void *token, const struct outbox_result *result);
+
+int outbox_open(struct outbox **outbox, struct link *link, outbox_done done, void *context,
+                struct error *err);
+void outbox_free(struct outbox *outbox); /* before link_close; NULL is fine */
+
+/*
+ * Begins a publication: a message that the caller may add headers to (outgoing_header) before
+ * outbox_send. NULL when memory runs out.
+ */
+struct outgoing *outbox_prepare(struct outbox *outbox, const struct publication *publication,
+                                void *token);
+
+/* Forgets what was prepared last; `done` is not called. */
+void outbox_discard(struct outbox *outbox);
+
+/* Sends what was prepared last. A fault is reported through `done`, perhaps before this returns. */
+void outbox_send(struct outbox *outbox, int64_t now_ns);
+
+/* A reply of kind REPLY_PUBLISH. Borrows the message. Late and unknown ones are ignored. */
+void outbox_reply(struct outbox *outbox, uint64_t slot_token, const struct wire_message *message,
+                  bool no_responders, int64_t now_ns);
+
+/* Sends again what is due, gives up what has been tried enough. Call a few times a second. */
+void outbox_tick(struct outbox *outbox, int64_t now_ns);
+
+/* The connection is back: everything unanswered is sent again at once. */
+void outbox_resend(struct outbox *outbox, int64_t now_ns);
+
+bool outbox_full(const struct outbox *outbox);
+size_t outbox_count(const struct outbox *outbox);
+
+/* Frees what is done with, in one burst (wire_free says why). Call at the end of a round. */
+void outbox_collect(struct outbox *outbox);
+
+#endif

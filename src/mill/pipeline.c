@@ -1,0 +1,395 @@
+#include "mill/pipeline.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "mill/pipeline_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    REQUESTS_AHEAD = 4,           /* pull requests open at the server: 4 x 500 saturate it */
+    BUFFERED_HIGH = 4 << 20,      /* bytes in the connection's output buffer */
+    MESSAGES_BETWEEN_CLOCKS = 16  /* deliveries started between two looks at the clock */
+};
+
+#define SLICE_NS          (4 * NS_PER_MS) /* of work in one round, so that timers and acks keep pace */
+#define PULL_EXPIRES_NS   (30 * NS_PER_S)
+#define PULL_HEARTBEAT_NS (5 * NS_PER_S)
+#define CONFIRM_WAIT_NS   (2 * NS_PER_S)
+
+/* --- opening and closing --- */
+
+int pipeline_open(struct pipeline **out, const struct pipeline_options *options, struct error *err)
+{
+    struct pipeline *pipeline = calloc(1, sizeof(*pipeline));
+    if (pipeline == NULL)
+        return error_set(err, "out of memory");
+    pipeline->options = *options;
+    snprintf(pipeline->name, sizeof(pipeline->name), "worker %d", options->worker_id);
+    pipeline->sources = calloc(options->source_count, sizeof(*pipeline->sources));
+    if (pipeline->sources == NULL) {
+        free(pipeline);
+        return error_set(err, "out of memory");
+    }
+    *out = pipeline;
+    return 0;
+}
+
+void pipeline_free(struct pipeline *pipeline)
+{
+    if (pipeline == NULL)
+        return;
+    free(pipeline->sources);
+    free((void *)pipeline->garbage);
+    free((void *)pipeline->matches);
+    free(pipeline);
+}
+
+void pipeline_set_term_reasons(struct pipeline *pipeline, bool term_reasons)
+{
+    pipeline->term_reasons = term_reasons;
+}
+
+static int open_sources(struct pipeline *pipeline, struct error *err)
+{
+    const struct pipeline_options *options = &pipeline->options;
+    for (size_t i = 0; i < options->source_count; i++) {
+        struct source *source = &pipeline->sources[i];
+        source->index = options->sources[i];
+        source->config = &options->config->sources[source->index];
+        source->counters = &options->source_counters[source->index];
+        struct pull_options pull = {
+            .stream = source->config->stream,
+            .durable = source->config->durable,
+            .batch = (uint32_t)source->config->batch,
+            .window = (uint32_t)source->config->batch * REQUESTS_AHEAD,
+            .expires_ns = PULL_EXPIRES_NS,
+            .heartbeat_ns = PULL_HEARTBEAT_NS,
+        };
+        if (pull_open(&source->pull, pipeline->link, source->index, &pull, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine *engine,
+                    struct error *err)
+{
+    pipeline->link = link;
+    snprintf(pipeline->unique, sizeof(pipeline->unique), "%s", link_inbox(link));
+    pipeline->current = generation_new(engine, ++pipeline->generations);
+    if (pipeline->current == NULL) {
+        engine_close(engine);
+        return error_set(err, "out of memory");
+    }
+    if (outbox_open(&pipeline->outbox, link, pipeline_output_done, pipeline, err) != 0 ||
+        open_sources(pipeline, err) != 0)
+        return -1;
+    pipeline->settler = (struct settler){
+        .link = link,
+        .outbox = pipeline->outbox,
+        .progress = pipeline->options.progress,
+        .dead_letter_root = pipeline->options.config->dead_letter_subject,
+        .rules_version = engine_version(engine),
+        .term_reasons = pipeline->term_reasons,
+    };
+    engine_set_max_payload(engine, link_max_payload(link));
+    return 0;
+}
+
+static void drop_message(struct delivery *delivery)
+{
+    wire_free(delivery->message);
+    wire_free(delivery->latest);
+    delivery_free(delivery);
+}
+
+void pipeline_detach(struct pipeline *pipeline)
+{
+    generation_free(pipeline->current);
+    pipeline->current = NULL;
+    for (struct generation *old = pipeline->retired, *next; old != NULL; old = next) {
+        next = old->next;
+        generation_free(old);
+    }
+    pipeline->retired = NULL;
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        struct source *source = &pipeline->sources[i];
+        while (source->oldest != NULL)
+            drop_message(source->oldest);
+        pull_free(source->pull);
+        source->pull = NULL;
+    }
+    outbox_free(pipeline->outbox);
+    pipeline->outbox = NULL;
+    pipeline_collect(pipeline);
+}
+
+/* --- garbage --- */
+
+void pipeline_discard(struct pipeline *pipeline, struct wire_message *message)
+{
+    if (message == NULL)
+        return;
+    if (pipeline->garbage_count == pipeline->garbage_capacity) {
+        size_t capacity = pipeline->garbage_capacity == 0 ? 256 : pipeline->garbage_capacity * 2;
+        struct wire_message **garbage = (struct wire_message **)realloc(
+            (void *)pipeline->garbage, capacity * sizeof(*garbage));
+        if (garbage == NULL) {
+            wire_free(message);
+            return;
+        }
+        pipeline->garbage = garbage;
+        pipeline->garbage_capacity = capacity;
+    }
+    pipeline->garbage[pipeline->garbage_count++] = message;
+}
+
+void pipeline_collect(struct pipeline *pipeline)
+{
+    for (size_t i = 0; i < pipeline->garbage_count; i++)
+        wire_free(pipeline->garbage[i]);
+    pipeline->garbage_count = 0;
+}
+
+/* --- arrival --- */
+
+static void enqueue(struct pipeline *pipeline, struct delivery *delivery)
+{
+    delivery->phase = PHASE_QUEUED;
+    delivery->next_queued = NULL;
+    if (pipeline->last_queued != NULL)
+        pipeline->last_queued->next_queued = delivery;
+    else
+        pipeline->first_queued = delivery;
+    pipeline->last_queued = delivery;
+}
+
+static struct delivery *dequeue(struct pipeline *pipeline)
+{
+    struct delivery *delivery = pipeline->first_queued;
+    if (delivery == NULL)
+        return NULL;
+    pipeline->first_queued = delivery->next_queued;
+    if (pipeline->first_queued == NULL)
+        pipeline->last_queued = NULL;
+    return delivery;
+}
+
+/* The same message again while the first copy is still being worked on: keep its newer ack subject. */
+static void merge(struct pipeline *pipeline, struct delivery *delivery,
+                  struct wire_message *message, int64_t now_ns)
+{
+    pipeline_discard(pipeline, delivery->latest);
+    delivery->latest = message;
+    delivery_touched(delivery, now_ns);
+    pull_settled(delivery->source->pull);
+}
+
+static void take_in(struct pipeline *pipeline, struct source *source, struct wire_message *message,
+                   const struct ack_subject *ack, int64_t now_ns)
+{
+    counter_add(source->counters->delivered, 1);
+    if (ack->delivered > 1) {
+        counter_add(source->counters->redelivered, 1);
+        struct delivery *same = delivery_find(source, ack->stream_sequence);
+        if (same != NULL) {
+            merge(pipeline, same, message, now_ns);
+            return;
+        }
+    }
+    struct delivery *delivery = delivery_new(source, message, ack, now_ns);
+    if (delivery == NULL) { /* it comes back after ack_wait */
+        log_error(pipeline->name, "out of memory: a message is left to be delivered again");
+        pipeline_discard(pipeline, message);
+        pull_settled(source->pull);
+        return;
+    }
+    counter_add(source->counters->in_flight, 1);
+    enqueue(pipeline, delivery);
+}
+
+static void take_arrivals(struct pipeline *pipeline, int64_t now_ns)
+{
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        struct source *source = &pipeline->sources[i];
+        struct ack_subject ack;
+        struct wire_message *message;
+        while ((message = pull_next(source->pull, &ack, now_ns)) != NULL)
+            take_in(pipeline, source, message, &ack, now_ns);
+    }
+}
+
+/* --- rounds --- */
+
+static bool is_held(const struct pipeline *pipeline)
+{
+    return outbox_full(pipeline->outbox) || !link_connected(pipeline->link) ||
+           link_buffered(pipeline->link) > BUFFERED_HIGH;
+}
+
+static void work(struct pipeline *pipeline, int64_t now_ns)
+{
+    int64_t until_ns = now_ns + SLICE_NS;
+    unsigned started = 0;
+    struct delivery *delivery;
+    while (!outbox_full(pipeline->outbox) && (delivery = dequeue(pipeline)) != NULL) {
+        pipeline_start(pipeline, delivery);
+        if (++started % MESSAGES_BETWEEN_CLOCKS == 0 && clock_monotonic_ns() >= until_ns)
+            break;
+    }
+}
+
+/* +WPI for what has waited half of ack_wait; double acks without an answer again. */
+static void keep_alive(struct pipeline *pipeline, struct source *source, int64_t now_ns)
+{
+    int64_t patience_ns = source->config->ack_wait_ns / 2;
+    if (source->config->confirm && patience_ns > CONFIRM_WAIT_NS)
+        patience_ns = CONFIRM_WAIT_NS;
+    struct delivery *delivery;
+    while ((delivery = source->oldest) != NULL && now_ns - delivery->touched_ns >= patience_ns) {
+        if (delivery->phase != PHASE_CONFIRM)
+            settle_in_progress(&pipeline->settler, delivery, now_ns);
+        else if (!settle_confirm_again(&pipeline->settler, delivery, now_ns))
+            pipeline_finish(pipeline, delivery);
+    }
+}
+
+static void end_retired(struct pipeline *pipeline, int64_t now_ns)
+{
+    struct generation **at = &pipeline->retired;
+    while (*at != NULL) {
+        struct generation *old = *at;
+        if (!generation_is_over(old) && now_ns - old->retired_at_ns > GENERATION_PATIENCE_NS)
+            engine_abort_calls(old->engine, "the rules were reloaded a minute ago: the handler "
+                                            "still waited");
+        if (generation_is_over(old)) {
+            *at = old->next;
+            generation_free(old);
+        } else {
+            at = &old->next;
+        }
+    }
+}
+
+/* What the clock asks for. Runs after the arrivals were taken, so that a slow round looks like no silence. */
+static void on_tick(struct pipeline *pipeline, int64_t now_ns)
+{
+    pipeline->tick_due = false;
+    if (link_connected(pipeline->link)) {
+        outbox_tick(pipeline->outbox, now_ns);
+        for (size_t i = 0; i < pipeline->options.source_count; i++)
+            keep_alive(pipeline, &pipeline->sources[i], now_ns);
+    }
+    end_retired(pipeline, now_ns);
+    counter_set(pipeline->options.counters->lua_bytes, engine_memory(pipeline->current->engine));
+    counter_set(pipeline->options.counters->connected, link_connected(pipeline->link));
+}
+
+static void run_timers(struct pipeline *pipeline, int64_t now_ns)
+{
+    int64_t due_ns = engine_due_ns(pipeline->current->engine);
+    if (due_ns >= 0 && due_ns <= now_ns)
+        engine_tick(pipeline->current->engine);
+    for (struct generation *old = pipeline->retired; old != NULL; old = old->next) {
+        due_ns = engine_due_ns(old->engine);
+        if (due_ns >= 0 && due_ns <= now_ns)
+            engine_tick(old->engine);
+    }
+}
+
+bool pipeline_round(struct pipeline *pipeline)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    take_arrivals(pipeline, now_ns);
+    run_timers(pipeline, now_ns);
+    bool held = is_held(pipeline);
+    if (!held)
+        work(pipeline, now_ns);
+    if (pipeline->tick_due)
+        on_tick(pipeline, clock_monotonic_ns());
+
+    now_ns = clock_monotonic_ns();
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        struct source *source = &pipeline->sources[i];
+        const char *why;
+        pull_round(source->pull, now_ns, held);
+        counter_set(source->counters->doubts, pull_doubts(source->pull, &why));
+    }
+    outbox_collect(pipeline->outbox);
+    pipeline_collect(pipeline);
+    return pipeline->first_queued != NULL && !held && !outbox_full(pipeline->outbox);
+}
+
+void pipeline_tick(struct pipeline *pipeline)
+{
+    pipeline->tick_due = true;
+}
+
+int64_t pipeline_due_ns(const struct pipeline *pipeline)
+{
+    int64_t due_ns = engine_due_ns(pipeline->current->engine);
+    for (const struct generation *old = pipeline->retired; old != NULL; old = old->next) {
+        int64_t old_due_ns = engine_due_ns(old->engine);
+        if (old_due_ns >= 0 && (due_ns < 0 || old_due_ns < due_ns))
+            due_ns = old_due_ns;
+    }
+    return due_ns;
+}
+
+/* --- what happens outside --- */
+
+void pipeline_reconnected(struct pipeline *pipeline)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    counter_add(pipeline->options.counters->reconnects, 1);
+    for (size_t i = 0; i < pipeline->options.source_count; i++)
+        pull_restart(pipeline->sources[i].pull, now_ns);
+    outbox_resend(pipeline->outbox, now_ns);
+}
+
+void pipeline_restart_pull(struct pipeline *pipeline, unsigned source)
+{
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        if (pipeline->sources[i].index == source)
+            pull_restart(pipeline->sources[i].pull, clock_monotonic_ns());
+    }
+}
+
+void pipeline_drain(struct pipeline *pipeline)
+{
+    for (size_t i = 0; i < pipeline->options.source_count; i++)
+        pull_drain(pipeline->sources[i].pull);
+}
+
+void pipeline_give_up(struct pipeline *pipeline)
+{
+    struct delivery *delivery;
+    while ((delivery = dequeue(pipeline)) != NULL) {
+        settle_give_back(&pipeline->settler, delivery);
+        pipeline_finish(pipeline, delivery);
+    }
+    engine_abort_calls(pipeline->current->engine, "the program stops");
+    for (struct generation *old = pipeline->retired; old != NULL; old = old->next)
+        engine_abort_calls(old->engine, "the program stops");
+}
+
+size_t pipeline_in_flight(const struct pipeline *pipeline)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < pipeline->options.source_count; i++)
+        count += pull_in_flight(pipeline->sources[i].pull);
+    return count;
+}
+
+bool pipeline_idle(const struct pipeline *pipeline)
+{
+    bool idle = outbox_count(pipeline->outbox) == 0 && pipeline_in_flight(pipeline) == 0 &&
+                engine_active(pipeline->current->engine) == 0;
+    for (const struct generation *old = pipeline->retired; old != NULL; old = old->next)
+        idle = idle && engine_active(old->engine) == 0;
+    return idle;
+}
