@@ -94,12 +94,12 @@ static int listen_on(const struct addrinfo *where)
 
 static int bound_port(int fd)
 {
-    struct sockaddr_storage name = {0};
+    struct sockaddr_storage name;
     socklen_t size = sizeof(name);
-    if (getsockname(fd, (struct sockaddr *)&name, &size) != 0)
-        return 0;
-    return ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
-                                            : ((struct sockaddr_in *)&name)->sin_port);
+    char port[8] = "";
+    if (getsockname(fd, (struct sockaddr *)&name, &size) == 0)
+        getnameinfo((struct sockaddr *)&name, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV);
+    return atoi(port);
 }
 
 int address_listen(struct address *address, struct error *err)
