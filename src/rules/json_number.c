@@ -256,10 +256,12 @@ struct decimal {
 };
 
 /*
- * The shortest decimal for 1e-5 <= value < 1e15. With value = m * 2^e and a power of ten that makes
- * 17 digits of it, x = 2 * m * 10^k stays below 2^128 and is the value in units of 2^(e-1) * 10^-k.
- * In these units one of the 17th digit is 2^(1-e), half the distance to the next double is 10^k,
- * and half that to the one before is the same, or half of it when m is a power of two.
+ * The shortest decimal for 1e-5 <= value < 1e15, not an integer. With value = m * 2^e and a power
+ * of ten that makes 17 digits of it, x = 2 * m * 10^k stays below 2^128 and is the value in units
+ * of 2^(e-1) * 10^-k. In these units one of the 17th digit is 2^(1-e), and half the distance to the
+ * next double on either side is 10^k. No decimal tried here is exactly that far (2^(1-e) does not
+ * divide 10^k in this range), and where the distance below is half as large, at powers of two, the
+ * value itself has at most 12 digits.
  */
 static struct decimal shorten_exactly(double value)
 {
@@ -275,18 +277,16 @@ static struct decimal shorten_exactly(double value)
         x = (uint128)(2 * m) * powers[k / 2] * powers[k - k / 2];
     }
     uint64_t whole = (uint64_t)(x >> unit);
-    bool even = m % 2 == 0; /* ties go to even: then the boundaries themselves read back */
-    uint128 above = (uint128)powers[k / 2] * powers[k - k / 2] - (even ? 0 : 1);
-    uint128 below = m == UINT64_C(1) << 52 ? above / 2 : above;
+    uint128 half = (uint128)powers[k / 2] * powers[k - k / 2];
 
     for (int drop = 2; drop >= 1; drop--) {
         uint64_t scale = powers[drop];
         uint64_t digits = whole / scale;
         uint128 to_lower = x - ((uint128)(digits * scale) << unit);
         uint128 to_upper = ((uint128)((digits + 1) * scale) << unit) - x;
-        if (to_lower <= below && (to_lower <= to_upper || to_upper > above))
+        if (to_lower < half && to_lower <= to_upper)
             return (struct decimal){digits, drop - k};
-        if (to_upper <= above)
+        if (to_upper < half)
             return (struct decimal){digits + 1, drop - k};
     }
     bool round_up = ((x >> (unit - 1)) & 1) != 0;
