@@ -212,6 +212,14 @@ void harness_wait_drained(struct harness *h, const char *stream, const char *dur
 
 /* ---- reading ---- */
 
+static void *allocate(struct harness *h, size_t count, size_t size)
+{
+    void *block = calloc(count, size);
+    if (block == NULL)
+        harness_fail(h, "out of memory");
+    return block;
+}
+
 static void free_messages(void *object)
 {
     struct harness_messages *messages = object;
@@ -301,13 +309,9 @@ const struct harness_messages *harness_read(struct harness *h, const char *strea
     snprintf(consumer, sizeof(consumer), "%s", info->Name);
     jsConsumerInfo_Destroy(info);
 
-    struct harness_messages *messages = calloc(1, sizeof(*messages));
-    if (messages == NULL)
-        harness_fail(h, "out of memory");
+    struct harness_messages *messages = allocate(h, 1, sizeof(*messages));
     harness_defer(h, free_messages, messages);
-    messages->items = calloc(total + 1, sizeof(*messages->items));
-    if (messages->items == NULL)
-        harness_fail(h, "out of memory");
+    messages->items = allocate(h, total + 1, sizeof(*messages->items));
     pull_all(h, stream, consumer, total, messages);
     js_DeleteConsumer(harness_js(h), stream, consumer, NULL, NULL);
     return messages;
