@@ -11,8 +11,9 @@
 
 /*
  * The configuration of one process: what tidemill.lua returned, checked, with every default filled
- * in. Built from a neutral value tree (base/value.h), because this module knows no Lua; rules/luafile.h
- * turns a file into such a tree. Constant after config_build: any thread may read it.
+ * in. Built from a neutral value tree (base/value.h), because this module knows no Lua;
+ * rules/luafile.h turns a file into such a tree. Constant after config_build: any thread may read
+ * it.
  *
  * Durations are nanoseconds, sizes are bytes. Strings are NUL-terminated and owned by the
  * configuration; a string that was not given is NULL unless a default is named.
@@ -33,7 +34,10 @@ struct tls_config {
 struct nats_config {
     struct string_list urls; /* `url`: one string, or comma separated, or a list; at least one */
     char *name;              /* default "tidemill" */
-    char *user, *password, *token, *creds, *nkey_seed; /* creds and nkey_seed are file names */
+    char *user;
+    char *password;          /* also from `password_file`: the line in that file */
+    char *token;             /* also from `token_file` */
+    char *creds, *nkey_seed; /* file names; not opened here */
     struct tls_config tls;
     int64_t connect_timeout_ns; /* default 3s */
     int64_t reconnect_wait_ns;  /* default 1s */
@@ -83,7 +87,7 @@ struct rules_config {
 };
 
 struct config {
-    char *path; /* the file it came from; NULL: built-in defaults */
+    char *path; /* the file it came from, set by the caller (malloc); NULL: built-in defaults */
     struct nats_config nats;
     struct stream_config *streams;
     size_t stream_count;
@@ -98,7 +102,10 @@ struct config {
     int64_t shutdown_timeout_ns; /* default 20s */
 };
 
-/* What the environment and the flags say; each wins over the file. NULL: not said. */
+/*
+ * What the environment and the flags say; each wins over the file. NULL or empty: not said, but an
+ * empty http_listen switches HTTP off.
+ */
 struct config_overrides {
     const char *nats_url;
     const char *nats_creds;
@@ -120,9 +127,11 @@ struct config_problems {
 };
 
 /*
- * Checks `root` (what the file returned; NULL or nil: an empty table) and fills `config`, which the
- * caller frees with config_free in either case. All problems are found in one go. Returns 0, or -1
- * when there is any problem.
+ * Checks `root` (what the file returned) and fills `config`, which the caller frees with
+ * config_free in either case. NULL or nil: there is no file; every default, and no sources, which a
+ * file must have. All problems are found in one go; those of the overrides come under the names of
+ * the variables ("NATS_URL: ..."). Reads the files named by password_file and token_file. Returns
+ * 0, or -1 when there is any problem.
  */
 int config_build(struct config *config, const struct value *root,
                  const struct config_overrides *overrides, struct config_problems *problems);
