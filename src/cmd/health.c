@@ -13,9 +13,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "cmd/command.h"
+#include "cmd/flags.h"
 #include "ops/address.h"
-
-extern const struct command command_health;
 
 enum { ANSWER_MAX = 64 * 1024 };
 
@@ -69,57 +68,33 @@ static int ask(const struct address *address, char *answer, size_t room, const c
     return status;
 }
 
-static int wrong_usage(const char *problem, const char *what)
-{
-    fprintf(stderr, "tidemill health: %s%s\nusage: tidemill %s\n", problem, what,
-            command_health.usage);
-    return 2;
-}
-
-/* The value of --http, else of the environment, else the standard one; NULL after a complaint. */
-static const char *find_address(int argc, char **argv)
-{
-    const char *address = getenv("TIDEMILL_HTTP");
-    if (address == NULL)
-        address = standard_address;
-    for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--http=", 7) == 0) {
-            address = argv[i] + 7;
-        } else if (strcmp(argv[i], "--http") == 0 && i + 1 < argc) {
-            address = argv[++i];
-        } else if (strcmp(argv[i], "--http") == 0) {
-            wrong_usage("--http needs an address", "");
-            return NULL;
-        } else {
-            wrong_usage("unknown argument ", argv[i]);
-            return NULL;
-        }
-    }
-    return address;
-}
-
 static int run_health(int argc, char **argv)
 {
+    const char *text = getenv("TIDEMILL_HTTP"), *body = NULL;
+    const struct flag flags[] = {{.name = "http", .kind = FLAG_TEXT, .into = &text}};
     struct address address;
     struct error err;
-    const char *text = find_address(argc, argv), *body = NULL;
     if (text == NULL)
-        return 2;
+        text = standard_address;
+    int arguments = flags_parse("health", flags, 1, argc, argv);
+    if (arguments < 0)
+        return EXIT_USAGE;
+    if (arguments > 0)
+        return usage_error("health", "unexpected argument %s", argv[1]);
     if (text[0] == '\0') {
         fputs("tidemill health: TIDEMILL_HTTP is empty, which switches HTTP off; "
               "there is nobody to ask\n",
               stderr);
-        return 1;
+        return EXIT_FAILED;
     }
-    if (address_parse(&address, text, &err) != 0) {
-        fprintf(stderr, "tidemill health: %s\n", err.text);
-        return 2;
-    }
+    if (address_parse(&address, text, &err) != 0)
+        return usage_error("health", "%s", err.text);
+
     static char answer[ANSWER_MAX];
     int status = ask(&address, answer, sizeof(answer), &body, &err);
     if (status == 200) {
         fputs(body, stdout);
-        return 0;
+        return EXIT_DONE;
     }
     if (status < 0)
         fprintf(stderr, "tidemill health: %s: %s\n", text, err.text);
@@ -128,12 +103,15 @@ static int run_health(int argc, char **argv)
     else
         fprintf(stderr, "tidemill health: %s: /readyz answers %d; is that tidemill?\n", text,
                 status);
-    return 1;
+    return EXIT_FAILED;
 }
 
 const struct command command_health = {
     .name = "health",
     .usage = "health [--http ADDRESS]",
-    .summary = "ask whether a running tidemill is ready: exit 0 or 1",
+    .summary = "ask whether a running tidemill is ready: exit status 0 or 1",
     .run = run_health,
+    .details =
+        "Asks /readyz at ADDRESS, else at TIDEMILL_HTTP, else at 127.0.0.1:9180, for at most\n"
+        "3 s, and prints what is not ready. For container health checks.\n",
 };

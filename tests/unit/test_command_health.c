@@ -13,8 +13,6 @@
 #include "ops/address.h"
 #include "ops/http.h"
 
-extern const struct command command_health;
-
 struct fixture {
     struct health *health;
     struct http *http;
@@ -146,9 +144,10 @@ static void test_http_switched_off_is_exit_status_1(void **state)
 static void test_wrong_usage_is_exit_status_2(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(run(f, "--htp", NULL), 2);
-    assert_non_null(strstr(f->err, "--htp"));
-    assert_non_null(strstr(f->err, "usage: "));
+    assert_int_equal(run(f, "--htp", f->address), 2);
+    assert_non_null(strstr(f->err, "did you mean --http?"));
+    assert_int_equal(run(f, f->address, NULL), 2);
+    assert_non_null(strstr(f->err, "unexpected argument 127.0.0.1:"));
     assert_int_equal(run(f, "--http", NULL), 2);
     assert_int_equal(run(f, "--http", "nonsense"), 2);
     assert_non_null(strstr(f->err, "\"nonsense\" is no address"));
