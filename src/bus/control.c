@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bus/closed_gate.h"
 #include "bus/control_internal.h"
 #include "bus/options.h"
 #include "bus/server_info.h"
@@ -23,6 +24,7 @@ struct control {
     const struct nats_config *config;
     const atomic_bool *cancelled;
     natsOptions *options;
+    struct closed_gate gate; /* the connections that may still call on_error */
 
     pthread_rwlock_t lock; /* guards `connection`: the pointer, not the object, which has its own */
     natsConnection *connection;
@@ -60,6 +62,8 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
 static int set_callbacks(struct control *control, struct error *err)
 {
     natsStatus s = natsOptions_SetErrorHandler(control->options, on_error, control);
+    if (s == NATS_OK)
+        s = natsOptions_SetClosedCB(control->options, closed_gate_on_closed, &control->gate);
     /* A request that cannot be answered any more is told so, rather than left to its timeout. */
     if (s == NATS_OK)
         s = natsOptions_SetFailRequestsOnDisconnect(control->options, true);
@@ -80,11 +84,21 @@ void control_pause(const struct control *control, int64_t duration_ns)
     }
 }
 
+/* Every connection made counts at the gate from before its first callback. */
+static natsStatus connect_once(struct control *control, natsConnection **connection)
+{
+    closed_gate_opened(&control->gate);
+    natsStatus s = natsConnection_Connect(connection, control->options);
+    if (s != NATS_OK)
+        closed_gate_on_complete(&control->gate); /* one that failed calls nothing */
+    return s;
+}
+
 static int connect_patiently(struct control *control, struct error *err)
 {
     natsStatus last = NATS_OK;
     for (;;) {
-        natsStatus s = natsConnection_Connect(&control->connection, control->options);
+        natsStatus s = connect_once(control, &control->connection);
         if (s == NATS_OK) {
             if (last != NATS_OK)
                 log_info("nats", "the server answers");
@@ -111,6 +125,7 @@ int control_open(struct control **control, const struct nats_config *config,
         return error_set(err, "nats: out of memory");
     opened->config = config;
     opened->cancelled = cancelled;
+    closed_gate_init(&opened->gate);
     pthread_rwlock_init(&opened->lock, NULL);
     pthread_mutex_init(&opened->server_lock, NULL);
     pthread_mutex_init(&opened->why_lock, NULL);
@@ -128,6 +143,7 @@ void control_close(struct control *control)
     if (control == NULL)
         return;
     natsConnection_Destroy(control->connection);
+    closed_gate_wait(&control->gate);
     natsOptions_Destroy(control->options);
     pthread_mutex_destroy(&control->why_lock);
     pthread_mutex_destroy(&control->server_lock);
@@ -144,7 +160,7 @@ static void replace_closed(struct control *control)
         clock_monotonic_ns() >= control->replace_after_ns) {
         natsConnection *connection = NULL;
         struct error err;
-        natsStatus s = natsConnection_Connect(&connection, control->options);
+        natsStatus s = connect_once(control, &connection);
         if (s == NATS_OK) {
             natsConnection_Destroy(control->connection);
             control->connection = connection;
