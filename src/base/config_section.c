@@ -1,6 +1,7 @@
 #include "base/config_section.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,9 @@
 
 /* How much of a wrong value a message shows. */
 #define SHOWN "%.60s"
+
+/* 2^53. */
+#define FLOAT_WHOLE_MAX 9007199254740992.0
 
 /* A key or an element of the configuration as people write it: "nats.tls.ca". */
 struct key_path {
@@ -310,7 +314,7 @@ void section_integer(struct section *section, const char *key, int64_t min, int6
     /* A float like 5.0 is as good as 5; beyond 2^53 floats have gaps. */
     double number = as_double(value);
     bool whole = value->type == VALUE_INTEGER ||
-                 (number >= -0x1p53 && number <= 0x1p53 && number == (double)(int64_t)number);
+                 (fabs(number) <= FLOAT_WHOLE_MAX && number == (double)(int64_t)number);
     if (!whole) {
         section_problem(section, key, "a whole number is wanted, not %g", number);
         return;

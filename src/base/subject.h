@@ -6,9 +6,10 @@
 #include "base/error.h"
 
 /*
- * NATS subjects: tokens separated by dots; no empty token, no white space, no control character, at most
- * SUBJECT_SIZE_MAX bytes. In a pattern `*` stands for one whole token and `>` as the last token for one or more.
- * Pure functions; any thread.
+ * NATS subjects: tokens separated by dots; no empty token, no white space, no control character, at
+ * most SUBJECT_SIZE_MAX bytes. In a pattern `*` stands for one whole token and `>` as the last
+ * token for one or more; elsewhere in a token the two are refused, although the server takes them
+ * as letters there, because whoever writes `val*` means something else. Pure; any thread.
  */
 
 enum { SUBJECT_SIZE_MAX = 1024 };

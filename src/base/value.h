@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * A plain value without a language: what a configuration file returned, ready to be checked. A tree,
- * never a graph. Owned by whoever made it; freed as a whole with value_free.
+ * A plain value without a language: what a configuration file returned, ready to be checked. A
+ * tree, never a graph. Owned by whoever made it; freed as a whole with value_free.
  */
 
 enum value_type {
@@ -25,8 +25,8 @@ struct value {
     bool boolean;
     int64_t integer;
     double number;
-    char *string; /* VALUE_STRING, VALUE_OTHER; NUL-terminated */
-    size_t size;  /* of the string, without the NUL */
+    char *string;             /* VALUE_STRING, VALUE_OTHER; NUL-terminated */
+    size_t size;              /* of the string, without the NUL */
     struct value_pair *pairs; /* VALUE_TABLE: in no order, except that */
     size_t pair_count;        /* the keys 1..n come first and in order */
     size_t length;            /* VALUE_TABLE: n, how many pairs have the keys 1..n */
@@ -40,7 +40,7 @@ struct value_pair {
 /* The value under a string key; NULL when `table` is no table or has no such key. */
 const struct value *value_get(const struct value *table, const char *key);
 
-/* The name of the value's type as people write it: "nil", "boolean", "number", "string", "table", ... */
+/* The value's type as people write it: "nil", "boolean", "number", "string", "table", ... */
 const char *value_type_name(const struct value *value);
 
 /* Frees what `value` holds, not `value` itself. NULL is fine. */

@@ -7,9 +7,10 @@
 #include "base/error.h"
 
 /*
- * A ruleset: the rules directory as it was read once, so that every worker and every later look sees
- * the same bytes. `*.lua` are rules, `*_test.lua` are tests (left out here), `lib/` (with folders below it)
- * holds modules for `require`. Constant after reading; counted references; any thread.
+ * A ruleset: the rules directory as it was read once, so that every worker and every later look
+ * sees the same bytes. `*.lua` are rules, `*_test.lua` are tests (left out here), `lib/` (with
+ * folders below it) holds modules for `require`. Constant after reading; counted references; any
+ * thread.
  */
 
 struct ruleset;
@@ -22,14 +23,15 @@ struct rule_file {
 };
 
 enum {
-    RULESET_FILES_MAX = 10000,         /* files in one ruleset */
-    RULESET_FILE_SIZE_MAX = 4 << 20    /* bytes in one file */
+    RULESET_FILES_MAX = 10000,      /* files in one ruleset */
+    RULESET_FILE_SIZE_MAX = 4 << 20 /* bytes in one file */
 };
 
 /*
- * Reads `dir`. Hidden files and other suffixes are passed over. Errors: no such directory, an unreadable
- * file, a file that is too large, too many files; one line that names the path. A directory without
- * a rule is no error. Returns 0 and a ruleset with one reference, or -1.
+ * Reads `dir`. Hidden names, other suffixes and other folders are passed over; links to files and
+ * to lib/ are followed, as in a mounted ConfigMap. Errors: no such directory, an unreadable file, a
+ * file that is too large, too many files, two files for one module; one line that names the path. A
+ * directory without a rule is no error. Returns 0 and a ruleset with one reference, or -1.
  */
 int ruleset_read(struct ruleset **ruleset, const char *dir, struct error *err);
 
@@ -38,7 +40,8 @@ void ruleset_release(struct ruleset *ruleset); /* NULL is fine */
 
 size_t ruleset_rule_count(const struct ruleset *ruleset); /* sorted by name */
 const struct rule_file *ruleset_rule(const struct ruleset *ruleset, size_t index);
-const struct rule_file *ruleset_module(const struct ruleset *ruleset, const char *name); /* or NULL */
+const struct rule_file *ruleset_module(const struct ruleset *ruleset,
+                                       const char *name); /* or NULL */
 
 const char *ruleset_dir(const struct ruleset *ruleset);
 
