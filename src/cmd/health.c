@@ -71,16 +71,16 @@ static int ask(const struct address *address, char *answer, size_t room, const c
 static int run_health(int argc, char **argv)
 {
     const char *text = getenv("TIDEMILL_HTTP"), *body = NULL;
-    const struct flag flags[] = {{.name = "http", .kind = FLAG_TEXT, .into = &text}};
+    const struct flag flags[] = {{.name = "--http", .value = &text}};
     struct address address;
     struct error err;
     if (text == NULL)
         text = standard_address;
-    int arguments = flags_parse("health", flags, 1, argc, argv);
-    if (arguments < 0)
+    int left = flags_read(&command_health, flags, 1, argc, argv);
+    if (left < 0)
         return EXIT_USAGE;
-    if (arguments > 0)
-        return usage_error("health", "unexpected argument %s", argv[1]);
+    if (left > 1)
+        return flags_wrong_usage(&command_health, "unexpected argument %s", argv[1]);
     if (text[0] == '\0') {
         fputs("tidemill health: TIDEMILL_HTTP is empty, which switches HTTP off; "
               "there is nobody to ask\n",
@@ -88,7 +88,7 @@ static int run_health(int argc, char **argv)
         return EXIT_FAILED;
     }
     if (address_parse(&address, text, &err) != 0)
-        return usage_error("health", "%s", err.text);
+        return flags_wrong_usage(&command_health, "%s", err.text);
 
     static char answer[ANSWER_MAX];
     int status = ask(&address, answer, sizeof(answer), &body, &err);
