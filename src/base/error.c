@@ -19,13 +19,22 @@ int error_prefix(struct error *err, const char *format, ...)
 {
     if (err == NULL)
         return -1;
-    char text[sizeof(err->text)];
+    char prefix[sizeof(err->text)];
     va_list args;
     va_start(args, format);
-    int used = vsnprintf(text, sizeof(text), format, args);
+    vsnprintf(prefix, sizeof(prefix), format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof(text))
-        snprintf(text + used, sizeof(text) - (size_t)used, ": %s", err->text);
-    memcpy(err->text, text, sizeof(text));
+
+    size_t before = strlen(prefix);
+    if (before > sizeof(err->text) - 3)
+        before = sizeof(err->text) - 3; /* leaves room for ": " */
+    size_t room = sizeof(err->text) - before - 3;
+    size_t kept = strlen(err->text);
+    if (kept > room)
+        kept = room;
+    memmove(err->text + before + 2, err->text, kept);
+    memcpy(err->text, prefix, before);
+    memcpy(err->text + before, ": ", 2);
+    err->text[before + 2 + kept] = '\0';
     return -1;
 }
