@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ops/health.h"
+#include "ops/http.h"
+
 static const char *const READING = "{\"sensor_id\":\"s#\",\"value\":#}";
 
 /* Puts a script in tidemill's place. */
@@ -178,6 +181,46 @@ static void test_the_environment_of_a_process_is_the_tests(struct harness *h)
     harness_wait_log(harness_tidemill(h, "run"), "url= creds=two http=\n", 5000);
 }
 
+/* This program itself in tidemill's place: not ready before a HUP, ends on TERM. */
+static int serve(void)
+{
+    struct health *health = NULL;
+    struct http *http = NULL;
+    struct error err;
+    sigset_t signals;
+    int signal = 0;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    if (health_open(&health, "0", &err) != 0 ||
+        http_open(&http, getenv("TIDEMILL_HTTP"), health, &err) != 0)
+        return 1;
+    health_failed(health, "rules", "none yet");
+    while (sigwait(&signals, &signal) == 0 && signal != SIGTERM)
+        health_ok(health, "rules");
+    http_close(http);
+    health_close(health);
+    return 0;
+}
+
+static void test_each_process_has_an_http_port_of_its_own(struct harness *h)
+{
+    setenv("TIDEMILL", "/proc/self/exe", 1);
+    struct process *first = harness_tidemill(h, "serve"), *second = harness_tidemill(h, "serve");
+    harness_wait_http(first, "/readyz", 503, 5000);
+    harness_wait_http(second, "/readyz", 503, 5000);
+    harness_signal(second, SIGHUP);
+    harness_wait_http(second, "/readyz", 200, 5000);
+
+    const char *body = NULL;
+    assert_int_equal(harness_http(first, "/readyz", &body), 503);
+    assert_string_equal(body, "rules: none yet\n");
+    harness_stop(first, 5000);
+    assert_int_equal(harness_http(first, "/readyz", &body), 0);
+    assert_null(body);
+}
+
 static void test_files_are_written_below_the_folder(struct harness *h)
 {
     harness_write_file(h, "rules/lib/limits.lua", "return 90\n");
@@ -187,8 +230,10 @@ static void test_files_are_written_below_the_folder(struct harness *h)
     assert_int_not_equal(access(harness_path(h, "rules/lib/limits.lua"), F_OK), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "serve") == 0)
+        return serve();
     const struct CMUnitTest tests[] = {
         harness_test(test_a_stream_takes_and_gives_back_messages),
         harness_test(test_a_stream_survives_the_kill_of_its_server),
@@ -206,6 +251,7 @@ int main(void)
         harness_test(test_a_process_is_watched_and_told),
         harness_test(test_the_end_of_a_process_has_a_status),
         harness_test(test_the_environment_of_a_process_is_the_tests),
+        harness_test(test_each_process_has_an_http_port_of_its_own),
         harness_test(test_files_are_written_below_the_folder),
     };
     return cmocka_run_group_tests_name("harness", tests, NULL, NULL);
