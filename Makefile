@@ -69,8 +69,8 @@ $(PROGRAM): $(BUILD)/obj/cmd/main.o $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
 $(LIBRARY): $(filter-out $(BUILD)/obj/cmd/main.o,$(OBJECTS))
-	@rm -f $@
-	$(AR) rcs $@ $^
+	@rm -f $@ # and q, not r: members of one name from two folders both stay
+	$(AR) qcs $@ $^
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
