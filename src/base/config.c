@@ -389,8 +389,6 @@ static void read_sources(struct section *root, struct config *config)
 static void read_rules(struct section *root, struct rules_config *rules)
 {
     struct section section;
-    rules->timeout_ns = NS_PER_S;
-    rules->hard_timeout_ns = 10 * NS_PER_S;
     rules->memory = INT64_C(256) << 20;
     section_enter(root, "rules", &section);
     section_string(&section, "dir", &rules->dir);
@@ -400,6 +398,30 @@ static void read_rules(struct section *root, struct rules_config *rules)
     section_duration(&section, "hard_timeout", NS_PER_MS, &rules->hard_timeout_ns);
     section_size(&section, "memory", 1 << 20, false, &rules->memory);
     section_end(&section);
+}
+
+/*
+ * What was not given: a call gets a second and cannot pass ten, or less where a source's ack_wait
+ * is short, since a call must end before the server gives its message to somebody else.
+ */
+static void default_timeouts(struct config *config)
+{
+    struct rules_config *rules = &config->rules;
+    if (rules->hard_timeout_ns == 0) {
+        rules->hard_timeout_ns = 10 * NS_PER_S;
+        if (rules->timeout_ns * 2 > rules->hard_timeout_ns)
+            rules->hard_timeout_ns = rules->timeout_ns * 2;
+        for (size_t i = 0; i < config->source_count; i++) {
+            int64_t most_ns = config->sources[i].ack_wait_ns / 3 * 2;
+            if (rules->hard_timeout_ns > most_ns)
+                rules->hard_timeout_ns = most_ns;
+        }
+    }
+    if (rules->timeout_ns == 0) {
+        rules->timeout_ns = NS_PER_S;
+        if (rules->timeout_ns > rules->hard_timeout_ns / 2)
+            rules->timeout_ns = rules->hard_timeout_ns / 2;
+    }
 }
 
 static void read_dead_letter(struct section *root, struct config *config)
@@ -531,6 +553,7 @@ int config_build(struct config *config, const struct value *root,
     if (overrides != NULL)
         read_overrides(config, overrides, problems);
     finish_nats(&config->nats, problems);
+    default_timeouts(config);
     config_check(config, problems);
     return problems->count == 0 ? 0 : -1;
 }

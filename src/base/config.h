@@ -81,8 +81,8 @@ struct source_config {
 struct rules_config {
     char *dir; /* default "rules" */
     bool watch;
-    int64_t timeout_ns;      /* default 1s */
-    int64_t hard_timeout_ns; /* default 10s; less than every ack_wait */
+    int64_t timeout_ns;      /* default 1s, or half of hard_timeout where that is less */
+    int64_t hard_timeout_ns; /* default 10s, or 2/3 of the shortest ack_wait; less than each */
     int64_t memory;          /* bytes per worker, default 256MB */
 };
 

@@ -2,16 +2,17 @@
 #define TIDEMILL_BASE_ERROR_H
 
 /*
- * How a failure travels: a function returns -1 and writes one line into the caller's `struct error`.
- * Each level may put what it knows in front ("rules/high_value.lua: ..."); the top prints it once.
- * The text never ends in a newline and is cut, never overrun. Any thread; no allocation.
+ * How a failure travels: a function returns -1 and writes one line into the caller's `struct
+ * error`. Each level may put what it knows in front ("rules/high_value.lua: ..."); the top prints
+ * it once. The text never ends in a newline and is cut, never overrun. Any thread; no allocation.
  */
 
 struct error {
     char text[512];
 };
 
-/* Writes the message. `err` may be NULL. Always returns -1, so that `return error_set(...)` reads. */
+/* Writes the message. `err` may be NULL. Always returns -1, so that `return error_set(...)` reads.
+ */
 int error_set(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "<formatted>: " in front of the message already there. `err` may be NULL. Returns -1. */

@@ -52,7 +52,8 @@ int log_level_parse(const char *word, enum log_level *level)
     return -1;
 }
 
-/* Prints `text` with control characters escaped; quotes and backslashes too when it goes into JSON. */
+/* Prints `text` with control characters escaped; quotes and backslashes too when it goes into JSON.
+ */
 static void put_escaped(FILE *out, const char *text, int json)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {

@@ -4,10 +4,10 @@
 #include "base/error.h"
 
 /*
- * libnats as a whole. Opened once, before the first connection and before other threads start, on the main
- * thread: its helper threads (timers, callbacks, the collector that frees messages) inherit the
- * scheduling policy of the thread that opens it, and under SCHED_BATCH they do not preempt a worker for
- * each message that is freed.
+ * libnats as a whole. Opened once, before the first connection and before other threads start, on
+ * the main thread: its helper threads (timers, callbacks, the collector that frees messages)
+ * inherit the scheduling policy of the thread that opens it, and under SCHED_BATCH they do not
+ * preempt a worker for each message that is freed.
  */
 int library_open(struct error *err);
 

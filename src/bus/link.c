@@ -1,7 +1,7 @@
 /*
  * libnats' own threads (delivery of the reply subscription, asynchronous connection callbacks) must
- * not touch the worker. They append to `inbound`, a locked list, and wake the loop; the loop takes the whole
- * list at once. The lock is held for a few instructions only.
+ * not touch the worker. They append to `inbound`, a locked list, and wake the loop; the loop takes
+ * the whole list at once. The lock is held for a few instructions only.
  */
 #include "bus/link.h"
 
@@ -15,11 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    INBOX_SIZE = 64,
-    SUBJECT_SIZE = 128,
-    WHY_SIZE = 256
-};
+enum { INBOX_SIZE = 64, SUBJECT_SIZE = 128, WHY_SIZE = 256 };
 
 struct inbound {
     bool is_event;
@@ -214,8 +210,8 @@ static natsStatus subscribe_replies(struct link *link)
 {
     char subject[SUBJECT_SIZE];
     snprintf(subject, sizeof(subject), "%s.r.*.*", link->inbox);
-    natsStatus s = natsConnection_Subscribe(&link->replies, link->connection, subject,
-                                            on_reply_message, link);
+    natsStatus s =
+        natsConnection_Subscribe(&link->replies, link->connection, subject, on_reply_message, link);
     if (s == NATS_OK) /* bounded by the outbox, which has one reply at most for each slot */
         s = natsSubscription_SetPendingLimits(link->replies, -1, -1);
     if (s == NATS_OK)
@@ -368,8 +364,7 @@ struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool trac
     char reply[SUBJECT_SIZE];
     format_reply(link, reply, sizeof(reply), REPLY_PUBLISH, token);
     natsMsg *message = NULL;
-    natsStatus s =
-        natsMsg_Create(&message, subject, tracked ? reply : NULL, payload, (int)size);
+    natsStatus s = natsMsg_Create(&message, subject, tracked ? reply : NULL, payload, (int)size);
     return s == NATS_OK ? (struct outgoing *)message : NULL;
 }
 

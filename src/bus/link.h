@@ -11,13 +11,13 @@
 #include "bus/wire.h"
 
 /*
- * The link: a worker's NATS connection, driven by the worker's libuv loop. What is written leaves when
- * the loop comes round; nothing here waits for an answer.
+ * The link: a worker's NATS connection, driven by the worker's libuv loop. What is written leaves
+ * when the loop comes round; nothing here waits for an answer.
  *
  * Replies (PubAcks, answers to requests) come to one inbox as `<inbox>.r.<kind>.<token>`. Its
- * subscription has a callback, on a thread of libnats', because only a callback keeps the subject of a 503 and
- * with it the token of what failed; the link hands each on to `on_reply` on the loop's thread. Pulled
- * messages do not come this way (pull.h).
+ * subscription has a callback, on a thread of libnats', because only a callback keeps the subject
+ * of a 503 and with it the token of what failed; the link hands each on to `on_reply` on the loop's
+ * thread. Pulled messages do not come this way (pull.h).
  *
  * Threads: everything is called, and calls back, on the loop's thread. Messages of libnats'
  * threads are passed over inside.
@@ -49,16 +49,16 @@ struct link_handler {
 };
 
 /*
- * Connects (blocks up to connect_timeout for each url) and attaches to `loop`, which must be the calling
- * thread's. `role` ends the connection's name ("worker 1"). On failure `*link` is NULL or a link that
- * is already closing: run the loop, then link_free.
+ * Connects (blocks up to connect_timeout for each url) and attaches to `loop`, which must be the
+ * calling thread's. `role` ends the connection's name ("worker 1"). On failure `*link` is NULL or a
+ * link that is already closing: run the loop, then link_free.
  */
 int link_open(struct link **link, uv_loop_t *loop, const struct nats_config *config,
               const char *role, const struct link_handler *handler, struct error *err);
 
 /*
- * Closing takes two steps, since handles close on the loop: link_close, then run the loop until it has nothing
- * left, then link_free. Nothing is called back after link_close.
+ * Closing takes two steps, since handles close on the loop: link_close, then run the loop until it
+ * has nothing left, then link_free. Nothing is called back after link_close.
  */
 void link_close(struct link *link);
 void link_free(struct link *link); /* NULL is fine */
@@ -89,8 +89,9 @@ int link_publish_reply(struct link *link, const char *subject, const char *reply
 int link_barrier(struct link *link, uint64_t token);
 
 /*
- * A message to publish, kept until it is freed so that it can be sent again with the same id. Its reply
- * subject is `<inbox>.r.p.<token>`; with `tracked` false it has none. NULL when memory runs out.
+ * A message to publish, kept until it is freed so that it can be sent again with the same id. Its
+ * reply subject is `<inbox>.r.p.<token>`; with `tracked` false it has none. NULL when memory runs
+ * out.
  */
 struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
                               const char *subject, const char *payload, size_t size);

@@ -8,9 +8,10 @@
 #include <string.h>
 
 /*
- * nats-server's error codes (server/errors.json) of refusals that pass: insufficient resources 10023,
- * JetStream system temporarily unavailable 10008, JetStream not enabled 10039, storage resources
- * 10028 and 10047, stream store failed (full) 10077, stream offline 10118, no message (raft) 10037.
+ * nats-server's error codes (server/errors.json) of refusals that pass: insufficient resources
+ * 10023, JetStream system temporarily unavailable 10008, JetStream not enabled 10039, storage
+ * resources 10028 and 10047, stream store failed (full) 10077, stream offline 10118, no message
+ * (raft) 10037.
  */
 static bool is_passing(int64_t code, int64_t err_code)
 {
@@ -43,7 +44,8 @@ enum puback puback_parse(const char *text, size_t size, char *why, size_t why_si
         return is_passing(code, err_code) ? PUBACK_PASSING : PUBACK_REFUSED;
     }
     if (!json_scan_integer(text, size, "seq", &sequence)) {
-        snprintf(why, why_size, "the answer is no PubAck: is a responder listening on the subject?");
+        snprintf(why, why_size,
+                 "the answer is no PubAck: is a responder listening on the subject?");
         return PUBACK_REFUSED;
     }
     bool duplicate = false;

@@ -5,7 +5,8 @@
 
 /*
  * The PubAck: what a stream answers to a publish, {"stream":"S","seq":1} or
- * {"error":{"code":..,"err_code":..,"description":".."}} (nats-server, JSPubAckResponse). Pure; any thread.
+ * {"error":{"code":..,"err_code":..,"description":".."}} (nats-server, JSPubAckResponse). Pure; any
+ * thread.
  */
 
 enum puback {

@@ -9,11 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    SUBJECT_SIZE = 256,
-    REQUEST_SIZE = 160,
-    WHY_SIZE = 160
-};
+enum { SUBJECT_SIZE = 256, REQUEST_SIZE = 160, WHY_SIZE = 160 };
 
 /* After 503 or a refusal the next request waits this long, doubling up to the maximum. */
 #define BACKOFF_MIN_NS (NS_PER_S / 4)
@@ -23,7 +19,7 @@ struct pull {
     struct link *link;
     struct pull_options options;
     natsSubscription *subscription;
-    char inbox[SUBJECT_SIZE];   /* "<link inbox>.p<index>"; a request's reply is "<inbox>.<epoch>" */
+    char inbox[SUBJECT_SIZE]; /* "<link inbox>.p<index>"; a request's reply is "<inbox>.<epoch>" */
     char subject[SUBJECT_SIZE]; /* $JS.API.CONSUMER.MSG.NEXT.<stream>.<durable> */
     uint64_t epoch;             /* counts restarts; a status of an earlier one means nothing */
     uint64_t credit;            /* requested and not yet delivered */
@@ -210,10 +206,10 @@ static void send_request(struct pull *pull, uint32_t batch, int64_t now_ns)
 {
     char body[REQUEST_SIZE];
     char reply[SUBJECT_SIZE + 24];
-    int size = snprintf(body, sizeof(body),
-                        "{\"batch\":%" PRIu32 ",\"expires\":%" PRId64 ",\"idle_heartbeat\":%" PRId64
-                        "}",
-                        batch, pull->options.expires_ns, pull->options.heartbeat_ns);
+    int size =
+        snprintf(body, sizeof(body),
+                 "{\"batch\":%" PRIu32 ",\"expires\":%" PRId64 ",\"idle_heartbeat\":%" PRId64 "}",
+                 batch, pull->options.expires_ns, pull->options.heartbeat_ns);
     snprintf(reply, sizeof(reply), "%s.%" PRIu64, pull->inbox, pull->epoch);
     if (link_publish_reply(pull->link, pull->subject, reply, body, (size_t)size) != 0)
         return; /* no connection: pull_restart follows when it is back */

@@ -11,13 +11,15 @@
 
 /*
  * The pull: one worker's share of one durable consumer. It keeps requests for messages open at the
- * server ahead of need (ADR-13, ADR-37), so that the server never waits for one, and never holds more
- * than `window` messages: what is requested and not yet delivered (credit) plus what is delivered and
- * not yet settled (in flight) stays within it. So when settling slows down, pulling does.
+ * server ahead of need (ADR-13, ADR-37), so that the server never waits for one, and never holds
+ * more than `window` messages: what is requested and not yet delivered (credit) plus what is
+ * delivered and not yet settled (in flight) stays within it. So when settling slows down, pulling
+ * does.
  *
  * Requests vanish without a word when the server or the leader goes away, and a missing consumer
- * answers nothing at all: idle heartbeats tell. After two heartbeats' silence the pull forgets its credit and asks
- * again; pull_doubts() then counts up, and the owner should look whether the consumer still exists.
+ * answers nothing at all: idle heartbeats tell. After two heartbeats' silence the pull forgets its
+ * credit and asks again; pull_doubts() then counts up, and the owner should look whether the
+ * consumer still exists.
  *
  * Thread: the link's loop.
  */
@@ -48,9 +50,9 @@ int pull_open(struct pull **pull, struct link *link, unsigned index,
 void pull_free(struct pull *pull); /* before link_close; NULL is fine */
 
 /*
- * The next delivered message, with its acknowledgement subject taken apart (slices point into the message);
- * NULL when nothing waits. Statuses are dealt with inside. The caller owns the message and says
- * pull_settled when it is done with.
+ * The next delivered message, with its acknowledgement subject taken apart (slices point into the
+ * message); NULL when nothing waits. Statuses are dealt with inside. The caller owns the message
+ * and says pull_settled when it is done with.
  */
 struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64_t now_ns);
 
@@ -58,8 +60,9 @@ struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64
 void pull_settled(struct pull *pull);
 
 /*
- * Sends requests where the window has room and notices silence. Call after pull_next has returned NULL, at least
- * a few times a second. With `hold` no new request is sent (the output buffer is full).
+ * Sends requests where the window has room and notices silence. Call after pull_next has returned
+ * NULL, at least a few times a second. With `hold` no new request is sent (the output buffer is
+ * full).
  */
 void pull_round(struct pull *pull, int64_t now_ns, bool hold);
 

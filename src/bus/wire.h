@@ -6,8 +6,8 @@
 
 /*
  * A message as it came over the wire, and what its protocol parts mean: acknowledgement subjects
- * (ADR-15) and pull statuses (ADR-13, ADR-37). A wire message is libnats' own, seen through this header so that
- * nobody above bus/ needs nats.h. Not thread safe: one owner at a time.
+ * (ADR-15) and pull statuses (ADR-13, ADR-37). A wire message is libnats' own, seen through this
+ * header so that nobody above bus/ needs nats.h. Not thread safe: one owner at a time.
  */
 
 struct wire_message;
@@ -47,15 +47,16 @@ int ack_subject_parse(const char *reply, struct ack_subject *out);
 
 /* What a message on a pull's inbox says when it carries no user data. */
 enum pull_status {
-    PULL_STATUS_NONE,           /* a user's message */
-    PULL_STATUS_HEARTBEAT,      /* 100: the consumer lives */
-    PULL_STATUS_ENDED,          /* 404, 408, 409 Batch Completed...: this request ended, `pending` left over */
-    PULL_STATUS_ALL_ENDED,      /* 409 Leadership Change, Server Shutdown: every request is gone */
-    PULL_STATUS_TOO_MANY,       /* 409 Exceeded MaxWaiting */
-    PULL_STATUS_LIMIT,          /* 409 Exceeded MaxRequestBatch and the like: ask for less */
-    PULL_STATUS_DELETED,        /* 409 Consumer Deleted */
-    PULL_STATUS_UNAVAILABLE,    /* 503: no JetStream answers */
-    PULL_STATUS_REFUSED         /* 400, 409 push based, 412, ...: asking again will not help */
+    PULL_STATUS_NONE,      /* a user's message */
+    PULL_STATUS_HEARTBEAT, /* 100: the consumer lives */
+    PULL_STATUS_ENDED, /* 404, 408, 409 Batch Completed...: this request ended, `pending` left over
+                        */
+    PULL_STATUS_ALL_ENDED,   /* 409 Leadership Change, Server Shutdown: every request is gone */
+    PULL_STATUS_TOO_MANY,    /* 409 Exceeded MaxWaiting */
+    PULL_STATUS_LIMIT,       /* 409 Exceeded MaxRequestBatch and the like: ask for less */
+    PULL_STATUS_DELETED,     /* 409 Consumer Deleted */
+    PULL_STATUS_UNAVAILABLE, /* 503: no JetStream answers */
+    PULL_STATUS_REFUSED      /* 400, 409 push based, 412, ...: asking again will not help */
 };
 
 /*

@@ -10,8 +10,8 @@
  */
 
 /*
- * `path` NULL: not given. What is NULL in `flags` is taken from the environment. Returns 0, or -1 after
- * printing; the caller frees `config` in either case.
+ * `path` NULL: not given. What is NULL in `flags` is taken from the environment. Returns 0, or -1
+ * after printing; the caller frees `config` in either case.
  */
 int settings_load(struct config *config, const char *path, const struct config_overrides *flags);
 

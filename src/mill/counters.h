@@ -4,8 +4,9 @@
 #include <stdatomic.h>
 
 /*
- * What the workers count, for metrics, status and tests. Written by one worker with relaxed atomics, read by
- * anybody. All count from the start of the process except where a comment says "now".
+ * What the workers count, for metrics, status and tests. Written by one worker with relaxed
+ * atomics, read by anybody. All count from the start of the process except where a comment says
+ * "now".
  */
 
 struct source_counters {
@@ -20,9 +21,9 @@ struct source_counters {
 };
 
 struct worker_counters {
-    atomic_ullong calls;           /* handlers that ended */
-    atomic_ullong call_errors;     /* of these, with an error */
-    atomic_ullong outputs_stored;  /* with a PubAck */
+    atomic_ullong calls;            /* handlers that ended */
+    atomic_ullong call_errors;      /* of these, with an error */
+    atomic_ullong outputs_stored;   /* with a PubAck */
     atomic_ullong outputs_repeated; /* of these, which the stream had already */
     atomic_ullong outputs_failed;
     atomic_ullong reconnects;

@@ -17,9 +17,9 @@
  * It counts what is still open (handlers not ended, outputs not stored) and keeps the verdict. When
  * nothing is open any more, settle.h acts on the verdict.
  *
- * The verdict only ever gets worse: ACK, then REJECT (some rule will never take it), then AGAIN (some
- * rule wants another try). AGAIN wins over REJECT so that one rule's refusal does not
- * take the message away from another that has only failed for now; the refusal is met again next time.
+ * The verdict only ever gets worse: ACK, then REJECT (some rule will never take it), then AGAIN
+ * (some rule wants another try). AGAIN wins over REJECT so that one rule's refusal does not take
+ * the message away from another that has only failed for now; the refusal is met again next time.
  *
  * Thread: the worker's loop.
  */
@@ -37,7 +37,7 @@ struct source {
     unsigned index; /* in the configuration */
     struct pull *pull;
     struct source_counters *counters;
-    struct delivery *oldest, *newest; /* in flight, by touched_ns */
+    struct delivery *oldest, *newest;         /* in flight, by touched_ns */
     struct delivery *buckets[SOURCE_BUCKETS]; /* the same, by stream sequence */
 };
 
@@ -58,7 +58,8 @@ struct failure {
     char *traceback; /* NULL: none */
 };
 
-/* One rule's work on one delivery. It is the token of the engine's call and of the outbox' entries. */
+/* One rule's work on one delivery. It is the token of the engine's call and of the outbox' entries.
+ */
 struct run {
     struct delivery *delivery;
     struct generation *generation;
@@ -75,13 +76,14 @@ struct delivery {
     struct delivery *next_queued;
     struct source *source;
     struct wire_message *message;
-    struct wire_message *latest; /* NULL, or the same message delivered again meanwhile: settle this one */
+    struct wire_message
+        *latest; /* NULL, or the same message delivered again meanwhile: settle this one */
     struct ack_subject ack;
     struct input input;
     enum delivery_phase phase;
     enum verdict verdict;
-    size_t open;        /* handlers and outputs not ended, and one while handlers are being started */
-    int64_t delay_ns;   /* asked for with msg:retry */
+    size_t open;      /* handlers and outputs not ended, and one while handlers are being started */
+    int64_t delay_ns; /* asked for with msg:retry */
     bool delay_given;
     int64_t touched_ns; /* when it arrived, or +WPI was last sent */
     int confirms_sent;
@@ -99,7 +101,8 @@ struct delivery {
 struct delivery *delivery_new(struct source *source, struct wire_message *message,
                               const struct ack_subject *ack, int64_t now_ns);
 
-/* Makes room for `count` runs, zeroed but for `delivery`; run_count is the caller's. Returns 0 or -1. */
+/* Makes room for `count` runs, zeroed but for `delivery`; run_count is the caller's. Returns 0 or
+ * -1. */
 int delivery_make_runs(struct delivery *delivery, size_t count);
 
 /* Leaves the list, frees all but the wire messages. */
@@ -115,8 +118,8 @@ void delivery_touched(struct delivery *delivery, int64_t now_ns);
 const char *delivery_reply(const struct delivery *delivery);
 
 /*
- * A run did not succeed. Keeps the worst verdict and, of equally bad ones, the first failure. `traceback`
- * may be NULL. `reason` is static.
+ * A run did not succeed. Keeps the worst verdict and, of equally bad ones, the first failure.
+ * `traceback` may be NULL. `reason` is static.
  */
 void delivery_fail(struct delivery *delivery, enum verdict verdict, const char *reason,
                    const char *rule, const char *error, const char *traceback);

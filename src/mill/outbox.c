@@ -1,7 +1,8 @@
 /*
- * Entries live in chunks that never move; a slot token is `index | generation << 24`, so that a late
- * answer to an earlier use of the slot is recognised. Two lists give the order of what is due: `waiting` (for a
- * PubAck; all wait equally long, so it is a queue) and `resting` (before the next try; sorted).
+ * Entries live in chunks that never move; a slot token is `index | generation << 24`, so that a
+ * late answer to an earlier use of the slot is recognised. Two lists give the order of what is due:
+ * `waiting` (for a PubAck; all wait equally long, so it is a queue) and `resting` (before the next
+ * try; sorted).
  */
 #include "mill/outbox.h"
 
@@ -20,8 +21,8 @@ enum {
     WHY_SIZE = 256
 };
 
-#define ACK_TIMEOUT_NS  (5 * NS_PER_S)
-#define RETRY_FIRST_NS  (250 * NS_PER_MS) /* a leader election lasts about as long (ADR-22) */
+#define ACK_TIMEOUT_NS   (5 * NS_PER_S)
+#define RETRY_FIRST_NS   (250 * NS_PER_MS) /* a leader election lasts about as long (ADR-22) */
 #define RETRY_LONGEST_NS (5 * NS_PER_S)
 
 enum entry_state { ENTRY_FREE, ENTRY_PREPARED, ENTRY_WAITING, ENTRY_RESTING };
@@ -52,8 +53,8 @@ struct outbox {
     struct entry *free_entries;
     struct entry *prepared;
     struct entry_list waiting, resting;
-    size_t count; /* entries not free */
-    size_t bytes; /* payload bytes they hold */
+    size_t count;               /* entries not free */
+    size_t bytes;               /* payload bytes they hold */
     struct outgoing **finished; /* to be freed in one burst */
     size_t finished_count, finished_capacity;
 };
@@ -121,8 +122,8 @@ static int add_chunk(struct outbox *outbox)
 {
     if (outbox->chunk_count * CHUNK >= (size_t)1 << INDEX_BITS)
         return -1;
-    struct entry **chunks = (struct entry **)realloc(
-        (void *)outbox->chunks, (outbox->chunk_count + 1) * sizeof(*chunks));
+    struct entry **chunks = (struct entry **)realloc((void *)outbox->chunks,
+                                                     (outbox->chunk_count + 1) * sizeof(*chunks));
     if (chunks == NULL)
         return -1;
     outbox->chunks = chunks;

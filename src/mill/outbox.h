@@ -9,24 +9,22 @@
 #include "bus/link.h"
 
 /*
- * The outbox: every message that must be stored by a stream, from its first sending until the stream's
- * PubAck says so or patience ends. What is not answered in time, or answered by a passing fault (503,
- * stream full), is sent again with the same Nats-Msg-Id, so that inside the duplicate window it is stored once.
+ * The outbox: every message that must be stored by a stream, from its first sending until the
+ * stream's PubAck says so or patience ends. What is not answered in time, or answered by a passing
+ * fault (503, stream full), is sent again with the same Nats-Msg-Id, so that inside the duplicate
+ * window it is stored once.
  *
- * Always holds: each publication that outbox_publish took is reported by `done` exactly once, stored or not,
- * unless the outbox is freed before.
+ * Always holds: each publication that outbox_publish took is reported by `done` exactly once,
+ * stored or not, unless the outbox is freed before.
  *
- * Bounds: outbox_full() tells when ENTRIES or BYTES are reached; the owner then starts no new work. One handler's
- * outputs are always taken whole, so the true bound is that plus the outputs of the handlers
- * under way (the engine bounds these).
+ * Bounds: outbox_full() tells when ENTRIES or BYTES are reached; the owner then starts no new work.
+ * One handler's outputs are always taken whole, so the true bound is that plus the outputs of the
+ * handlers under way (the engine bounds these).
  *
  * Thread: the link's loop. `done` may publish again.
  */
 
-enum {
-    OUTBOX_ENTRIES_HIGH = 8192,
-    OUTBOX_BYTES_HIGH = 64 << 20
-};
+enum { OUTBOX_ENTRIES_HIGH = 8192, OUTBOX_BYTES_HIGH = 64 << 20 };
 
 struct outbox;
 
@@ -34,8 +32,8 @@ struct publication {
     const char *subject;
     const char *payload;
     size_t payload_size;
-    const char *id;   /* Nats-Msg-Id */
-    bool insistent;   /* nothing else will try again (timers): try for minutes before giving up */
+    const char *id; /* Nats-Msg-Id */
+    bool insistent; /* nothing else will try again (timers): try for minutes before giving up */
 };
 
 struct outbox_result {

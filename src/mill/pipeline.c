@@ -10,9 +10,9 @@
 #include <string.h>
 
 enum {
-    REQUESTS_AHEAD = 4,           /* pull requests open at the server: 4 x 500 saturate it */
-    BUFFERED_HIGH = 4 << 20,      /* bytes in the connection's output buffer */
-    MESSAGES_BETWEEN_CLOCKS = 16  /* deliveries started between two looks at the clock */
+    REQUESTS_AHEAD = 4,          /* pull requests open at the server: 4 x 500 saturate it */
+    BUFFERED_HIGH = 4 << 20,     /* bytes in the connection's output buffer */
+    MESSAGES_BETWEEN_CLOCKS = 16 /* deliveries started between two looks at the clock */
 };
 
 #define SLICE_NS          (4 * NS_PER_MS) /* of work in one round, so that timers and acks keep pace */
@@ -136,8 +136,8 @@ void pipeline_discard(struct pipeline *pipeline, struct wire_message *message)
         return;
     if (pipeline->garbage_count == pipeline->garbage_capacity) {
         size_t capacity = pipeline->garbage_capacity == 0 ? 256 : pipeline->garbage_capacity * 2;
-        struct wire_message **garbage = (struct wire_message **)realloc(
-            (void *)pipeline->garbage, capacity * sizeof(*garbage));
+        struct wire_message **garbage =
+            (struct wire_message **)realloc((void *)pipeline->garbage, capacity * sizeof(*garbage));
         if (garbage == NULL) {
             wire_free(message);
             return;
@@ -179,7 +179,8 @@ static struct delivery *dequeue(struct pipeline *pipeline)
     return delivery;
 }
 
-/* The same message again while the first copy is still being worked on: keep its newer ack subject. */
+/* The same message again while the first copy is still being worked on: keep its newer ack subject.
+ */
 static void merge(struct pipeline *pipeline, struct delivery *delivery,
                   struct wire_message *message, int64_t now_ns)
 {
@@ -190,7 +191,7 @@ static void merge(struct pipeline *pipeline, struct delivery *delivery,
 }
 
 static void take_in(struct pipeline *pipeline, struct source *source, struct wire_message *message,
-                   const struct ack_subject *ack, int64_t now_ns)
+                    const struct ack_subject *ack, int64_t now_ns)
 {
     counter_add(source->counters->delivered, 1);
     if (ack->delivered > 1) {
@@ -275,7 +276,8 @@ static void end_retired(struct pipeline *pipeline, int64_t now_ns)
     }
 }
 
-/* What the clock asks for. Runs after the arrivals were taken, so that a slow round looks like no silence. */
+/* What the clock asks for. Runs after the arrivals were taken, so that a slow round looks like no
+ * silence. */
 static void on_tick(struct pipeline *pipeline, int64_t now_ns)
 {
     pipeline->tick_due = false;

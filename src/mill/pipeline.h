@@ -23,8 +23,8 @@
  * thread and no loop: the worker calls it when something may have happened.
  *
  * Bounds: each source holds at most its pull's window of messages; no handler is started while the
- * outbox or the connection's output buffer is over its limit, while the server is away, or for longer than a
- * slice of time in one round.
+ * outbox or the connection's output buffer is over its limit, while the server is away, or for
+ * longer than a slice of time in one round.
  *
  * Thread: the worker's. Before pipeline_attach the engine may call its host from the thread that
  * builds it: only logging happens then.
@@ -53,7 +53,8 @@ void pipeline_engine_options(struct pipeline *pipeline, struct engine_options *o
 /* Before pipeline_attach: whether the server understands `+TERM reason` (settle.h). */
 void pipeline_set_term_reasons(struct pipeline *pipeline, bool term_reasons);
 
-/* Begins: opens the pulls and the outbox on a link. The engine passes to the pipeline, also on failure. */
+/* Begins: opens the pulls and the outbox on a link. The engine passes to the pipeline, also on
+ * failure. */
 int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine *engine,
                     struct error *err);
 
@@ -66,7 +67,8 @@ void pipeline_detach(struct pipeline *pipeline);
  */
 bool pipeline_round(struct pipeline *pipeline);
 
-/* A few times a second: deadlines, +WPI, retired generations. Only marks them due; the next round acts. */
+/* A few times a second: deadlines, +WPI, retired generations. Only marks them due; the next round
+ * acts. */
 void pipeline_tick(struct pipeline *pipeline);
 
 /* When the engine's next timer is due, clock_monotonic_ns; -1: none. */
@@ -85,13 +87,15 @@ void pipeline_restart_pull(struct pipeline *pipeline, unsigned source);
 /* Carries the rules' state into `engine` as a trial: whether a swap would work. */
 int pipeline_try_swap(struct pipeline *pipeline, struct engine *engine, struct error *err);
 
-/* Swaps `engine` in, between two messages. The pipeline owns it from here. -1: it was not swapped. */
+/* Swaps `engine` in, between two messages. The pipeline owns it from here. -1: it was not swapped.
+ */
 int pipeline_swap(struct pipeline *pipeline, struct engine *engine, struct error *err);
 
 /* Asks for nothing more; what has arrived is still worked on. */
 void pipeline_drain(struct pipeline *pipeline);
 
-/* Gives back what no rule has seen and ends the handlers that wait (shutdown's patience is over). */
+/* Gives back what no rule has seen and ends the handlers that wait (shutdown's patience is over).
+ */
 void pipeline_give_up(struct pipeline *pipeline);
 
 /* Whether nothing is in flight: no message, no handler, no output. */

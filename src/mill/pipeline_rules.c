@@ -1,8 +1,8 @@
 /*
- * The inner half of the pipeline: from a message's first handler to its settling. A delivery's `open`
- * counts the handlers that have not ended and the outputs that are not stored; whoever brings it to
- * zero concludes. While handlers are being started one more is counted, so that a delivery does not end
- * under the hand that starts it.
+ * The inner half of the pipeline: from a message's first handler to its settling. A delivery's
+ * `open` counts the handlers that have not ended and the outputs that are not stored; whoever
+ * brings it to zero concludes. While handlers are being started one more is counted, so that a
+ * delivery does not end under the hand that starts it.
  */
 #include "mill/pipeline_internal.h"
 
@@ -219,8 +219,8 @@ static void on_finished(void *context, void *token, const struct call_result *re
                       result->traceback);
         break;
     case OUTCOME_REJECT:
-        delivery_fail(delivery, VERDICT_REJECT, cause_name(result->cause), run->name,
-                      result->error, result->traceback);
+        delivery_fail(delivery, VERDICT_REJECT, cause_name(result->cause), run->name, result->error,
+                      result->traceback);
         break;
     }
     close_one(pipeline, delivery);
@@ -245,9 +245,8 @@ static int find_runs(struct pipeline *pipeline, struct delivery *delivery, size_
         return -1;
     for (size_t i = 0; i < *wanted; i++) {
         const char *name = rule_name(pipeline->matches[i]);
-        if (delivery->ack.delivered > 1 &&
-            progress_has(pipeline->options.progress, source->index, delivery->ack.stream_sequence,
-                         name))
+        if (delivery->ack.delivered > 1 && progress_has(pipeline->options.progress, source->index,
+                                                        delivery->ack.stream_sequence, name))
             continue;
         struct run *run = &delivery->runs[delivery->run_count++];
         run->generation = pipeline->current;
@@ -398,7 +397,8 @@ int pipeline_try_swap(struct pipeline *pipeline, struct engine *engine, struct e
     return engine_carry_state(engine, pipeline->current->engine, err);
 }
 
-/* A call that never started on the old rules runs on the new ones, when they still have its rule. */
+/* A call that never started on the old rules runs on the new ones, when they still have its rule.
+ */
 static void requeue(void *context, const char *rule, const struct input *input, void *token)
 {
     struct pipeline *pipeline = context;

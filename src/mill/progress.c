@@ -35,8 +35,7 @@ struct progress *progress_new(void)
 }
 
 /* The link that points to the message's record, or the end of its bucket. */
-static struct message_progress **find(struct progress *progress, unsigned source,
-                                      uint64_t sequence)
+static struct message_progress **find(struct progress *progress, unsigned source, uint64_t sequence)
 {
     struct message_progress **at = &progress->buckets[(sequence * 31 + source) % BUCKETS];
     while (*at != NULL && ((*at)->sequence != sequence || (*at)->source != source))
@@ -127,8 +126,7 @@ void progress_free(struct progress *progress)
     if (progress == NULL)
         return;
     while (progress->oldest != NULL)
-        remove_at(progress,
-                  find(progress, progress->oldest->source, progress->oldest->sequence));
+        remove_at(progress, find(progress, progress->oldest->source, progress->oldest->sequence));
     pthread_mutex_destroy(&progress->lock);
     free(progress);
 }

@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 /*
- * Progress: which rules have already succeeded with a message that has to come back because of another
- * rule, so that they do not run again in this process. Written when a message is given back, read when one is
- * delivered again, so it is off the normal way.
+ * Progress: which rules have already succeeded with a message that has to come back because of
+ * another rule, so that they do not run again in this process. Written when a message is given
+ * back, read when one is delivered again, so it is off the normal way.
  *
- * Shared by all workers, since the message may come back to any of them: the one lock in mill/. Bounded: the
- * oldest message is forgotten first, and forgetting costs a repeated call whose outputs have
- * the same ids.
+ * Shared by all workers, since the message may come back to any of them: the one lock in mill/.
+ * Bounded: the oldest message is forgotten first, and forgetting costs a repeated call whose
+ * outputs have the same ids.
  */
 
 enum { PROGRESS_MESSAGES_MAX = 20000 };
@@ -22,12 +22,11 @@ struct progress;
 struct progress *progress_new(void); /* NULL: out of memory */
 void progress_free(struct progress *progress);
 
-/* `source` numbers the durable; `rule` has succeeded with the message. Out of memory: not remembered. */
-void progress_note(struct progress *progress, unsigned source, uint64_t sequence,
-                   const char *rule);
+/* `source` numbers the durable; `rule` has succeeded with the message. Out of memory: not
+ * remembered. */
+void progress_note(struct progress *progress, unsigned source, uint64_t sequence, const char *rule);
 
-bool progress_has(struct progress *progress, unsigned source, uint64_t sequence,
-                  const char *rule);
+bool progress_has(struct progress *progress, unsigned source, uint64_t sequence, const char *rule);
 
 /* The message is settled for good. */
 void progress_forget(struct progress *progress, unsigned source, uint64_t sequence);

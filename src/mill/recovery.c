@@ -40,8 +40,8 @@ struct recovery {
 
 int recovery_open(struct recovery **out, uv_loop_t *loop, const struct config *config,
                   struct control *control, const struct source_counters *counters,
-                  size_t worker_count, struct health *health, recovery_restored restored, void *context,
-                  struct error *err)
+                  size_t worker_count, struct health *health, recovery_restored restored,
+                  void *context, struct error *err)
 {
     struct recovery *recovery = calloc(1, sizeof(*recovery));
     struct watched *sources = calloc(config->source_count, sizeof(*sources));
@@ -87,7 +87,8 @@ static const struct source_config *config_of(const struct watched *watched)
     return &watched->recovery->config->sources[watched->index];
 }
 
-/* On a pool thread: what is missing is made, the source's stream first if it is a configured one. */
+/* On a pool thread: what is missing is made, the source's stream first if it is a configured one.
+ */
 static int make_missing(struct watched *watched)
 {
     const struct config *config = watched->recovery->config;
@@ -146,8 +147,7 @@ static unsigned long long doubts_of(const struct recovery *recovery, unsigned so
 {
     unsigned long long most = 0;
     for (size_t i = 0; i < recovery->worker_count; i++) {
-        const struct source_counters *row =
-            &recovery->counters[i * recovery->config->source_count];
+        const struct source_counters *row = &recovery->counters[i * recovery->config->source_count];
         unsigned long long doubts = counter_get(row[source].doubts);
         most = doubts > most ? doubts : most;
     }

@@ -11,10 +11,10 @@
 #include "ops/health.h"
 
 /*
- * Recovery: looks after the consumers the workers pull from. When a pull has reason to doubt that its
- * consumer exists, it asks the server over the control connection (on a pool thread), creates again what is
- * missing, with a growing wait between attempts, and tells the workers to pull anew. It also
- * reports each source's check in the health record.
+ * Recovery: looks after the consumers the workers pull from. When a pull has reason to doubt that
+ * its consumer exists, it asks the server over the control connection (on a pool thread), creates
+ * again what is missing, with a growing wait between attempts, and tells the workers to pull anew.
+ * It also reports each source's check in the health record.
  *
  * Thread: the supervisor's loop.
  */
@@ -28,8 +28,8 @@ typedef void (*recovery_restored)(void *context, unsigned source);
  */
 int recovery_open(struct recovery **recovery, uv_loop_t *loop, const struct config *config,
                   struct control *control, const struct source_counters *counters,
-                  size_t worker_count, struct health *health, recovery_restored restored, void *context,
-                  struct error *err);
+                  size_t worker_count, struct health *health, recovery_restored restored,
+                  void *context, struct error *err);
 void recovery_free(struct recovery *recovery); /* not while busy; NULL is fine */
 
 /* Call a few times a second. */

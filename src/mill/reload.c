@@ -220,7 +220,8 @@ void reload_advance(struct reload *reload)
 void reload_begin(struct reload *reload, bool only_if_changed)
 {
     if (reload->stage != RELOAD_IDLE) {
-        reload->again_only_if_changed = only_if_changed && (!reload->again || reload->again_only_if_changed);
+        reload->again_only_if_changed =
+            only_if_changed && (!reload->again || reload->again_only_if_changed);
         reload->again = true;
         return;
     }

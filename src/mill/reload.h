@@ -17,7 +17,8 @@
  *   commit  when all can: each worker swaps between two messages
  *
  * Any fault before the commit leaves everything as it was. One reload at a time; a request that
- * arrives meanwhile is done right after. Thread: the supervisor's loop; the build touches nothing else.
+ * arrives meanwhile is done right after. Thread: the supervisor's loop; the build touches nothing
+ * else.
  */
 
 struct reload;
@@ -40,8 +41,8 @@ int reload_open(struct reload **reload, uv_loop_t *loop, const char *rules_dir,
 void reload_free(struct reload *reload); /* not while busy; NULL is fine */
 
 /*
- * The first rules, on the calling thread: opens an engine for each worker into `engines`. On failure none
- * is left open.
+ * The first rules, on the calling thread: opens an engine for each worker into `engines`. On
+ * failure none is left open.
  */
 int reload_first(struct reload *reload, struct engine **engines, struct error *err);
 

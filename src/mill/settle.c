@@ -81,8 +81,8 @@ static bool give_back_later(struct settler *settler, struct delivery *delivery)
     for (size_t i = 0; i < delivery->run_count; i++) {
         const struct run *run = &delivery->runs[i];
         if (run->ended && !run->failed)
-            progress_note(settler->progress, delivery->source->index,
-                          delivery->ack.stream_sequence, run->name);
+            progress_note(settler->progress, delivery->source->index, delivery->ack.stream_sequence,
+                          run->name);
     }
     char text[ACK_TEXT_SIZE];
     int64_t delay_ns = delivery->delay_given ? delivery->delay_ns : backoff_of(delivery);

@@ -31,8 +31,8 @@ struct settler {
 };
 
 /*
- * Acts on the verdict of a delivery of which nothing is open. Returns true when it is settled and can be
- * freed; false when an answer must be waited for (its phase says which).
+ * Acts on the verdict of a delivery of which nothing is open. Returns true when it is settled and
+ * can be freed; false when an answer must be waited for (its phase says which).
  */
 bool settle(struct settler *settler, struct delivery *delivery, int64_t now_ns);
 

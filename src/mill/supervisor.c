@@ -57,7 +57,7 @@ struct supervisor {
     struct progress *progress;
     size_t worker_count;
     struct worker **workers;
-    struct engine **engines; /* the first ones, until the workers start */
+    struct engine **engines;  /* the first ones, until the workers start */
     unsigned *worker_sources; /* a row of source_count for each worker */
     struct worker_counters *worker_counters;
     struct source_counters *source_counters; /* a row of source_count for each worker */
@@ -179,9 +179,8 @@ static int start_workers(struct supervisor *supervisor, struct error *err)
                       supervisor->source_counters, supervisor->worker_count, supervisor->health,
                       on_restored, supervisor, err) != 0)
         return -1;
-    if (config->rules.watch &&
-        watch_open(&supervisor->watch, &supervisor->loop, config->rules.dir, on_files_changed,
-                   supervisor, err) != 0)
+    if (config->rules.watch && watch_open(&supervisor->watch, &supervisor->loop, config->rules.dir,
+                                          on_files_changed, supervisor, err) != 0)
         return -1;
     return 0;
 }
@@ -279,7 +278,8 @@ static void log_status(struct supervisor *supervisor)
 
 /* --- the clock --- */
 
-/* A handler that the engine's own limits could not stop: the process ends, the message comes back. */
+/* A handler that the engine's own limits could not stop: the process ends, the message comes back.
+ */
 static void watch_handlers(struct supervisor *supervisor)
 {
     int64_t now_ns = clock_monotonic_ns();
@@ -292,8 +292,9 @@ static void watch_handlers(struct supervisor *supervisor)
         char text[sizeof(activity->text)];
         memcpy(text, activity->text, sizeof(text));
         text[sizeof(text) - 1] = '\0';
-        log_error("watchdog", "worker %zu has been in one call for %.1f s and cannot be stopped: %s; "
-                              "the process ends, the message comes back",
+        log_error("watchdog",
+                  "worker %zu has been in one call for %.1f s and cannot be stopped: %s; "
+                  "the process ends, the message comes back",
                   i + 1, (double)(now_ns - started_ns) / (double)NS_PER_S, text);
         _exit(EXIT_WATCHDOG);
     }

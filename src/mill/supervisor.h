@@ -5,8 +5,8 @@
 
 /*
  * The supervisor: `tidemill run` from the loaded configuration to the exit status. It owns the main
- * thread's loop: signals, start-up, reload, recovery of consumers, the watchdog over the workers, and
- * shutdown.
+ * thread's loop: signals, start-up, reload, recovery of consumers, the watchdog over the workers,
+ * and shutdown.
  *
  *   SIGHUP            reload the rules
  *   SIGTERM, SIGINT   drain and exit 0 inside shutdown_timeout; a second one: exit at once
@@ -16,7 +16,8 @@
  * answers signals.
  */
 
-/* Returns the exit status: 0 stopped as asked, 1 a fault while running, 2 rules that cannot be loaded. */
+/* Returns the exit status: 0 stopped as asked, 1 a fault while running, 2 rules that cannot be
+ * loaded. */
 int supervisor_run(const struct config *config);
 
 #endif

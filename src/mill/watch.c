@@ -33,8 +33,8 @@ static void on_file_event(uv_fs_event_t *handle, const char *name, int events, i
     uv_timer_start(&watch->quiet, on_quiet, QUIET_MS, 0);
 }
 
-int watch_open(struct watch **out, uv_loop_t *loop, const char *dir,
-               void (*changed)(void *context), void *context, struct error *err)
+int watch_open(struct watch **out, uv_loop_t *loop, const char *dir, void (*changed)(void *context),
+               void *context, struct error *err)
 {
     struct watch *watch = calloc(1, sizeof(*watch));
     if (watch == NULL)

@@ -6,10 +6,10 @@
 #include "base/error.h"
 
 /*
- * The watch on the rules directory: says, a moment after things have gone quiet, that files may have
- * changed. It does not look at single files, so every way of saving works: in place, by rename, by swapping a
- * symbolic link (Kubernetes' ConfigMaps). Where the file system tells nothing, a slow poll does. The
- * callee compares the rules version.
+ * The watch on the rules directory: says, a moment after things have gone quiet, that files may
+ * have changed. It does not look at single files, so every way of saving works: in place, by
+ * rename, by swapping a symbolic link (Kubernetes' ConfigMaps). Where the file system tells
+ * nothing, a slow poll does. The callee compares the rules version.
  *
  * Thread: the loop's.
  */

@@ -1,8 +1,8 @@
 /*
- * The loop of a worker. libnats' poll callback fills the pulls' queues; the check handle, which runs
- * after each poll, does a round of the pipeline; an idle handle keeps the loop from sleeping while a
- * round has left work behind. Timers only mark things due, so that a round first takes what has
- * arrived: a worker that was held up does not mistake its own delay for the server's silence.
+ * The loop of a worker. libnats' poll callback fills the pulls' queues; the check handle, which
+ * runs after each poll, does a round of the pipeline; an idle handle keeps the loop from sleeping
+ * while a round has left work behind. Timers only mark things due, so that a round first takes what
+ * has arrived: a worker that was held up does not mistake its own delay for the server's silence.
  *
  * Stopping: DRAIN asks for nothing more and sends a barrier; when that comes round, all that the
  * server had sent is here. When nothing is in flight any more, a second barrier makes sure that the
@@ -313,8 +313,7 @@ static void open_handles(struct worker *worker)
 /* Waits before another attempt to connect; false: stop. */
 static bool pause_before_retry(struct worker *worker)
 {
-    int64_t until_ns =
-        clock_monotonic_ns() + worker->options.config->nats.reconnect_wait_ns;
+    int64_t until_ns = clock_monotonic_ns() + worker->options.config->nats.reconnect_wait_ns;
     while (clock_monotonic_ns() < until_ns) {
         if (atomic_load(&worker->wants_drain) || atomic_load(&worker->wants_give_up))
             return false;
@@ -375,8 +374,8 @@ static void *run(void *argument)
     link_free(worker->link);
     worker->link = NULL;
     atomic_store(&worker->connected, false);
-    set_state(worker, atomic_load(&worker->state) == WORKER_FAILED ? WORKER_FAILED
-                                                                   : WORKER_STOPPED);
+    set_state(worker,
+              atomic_load(&worker->state) == WORKER_FAILED ? WORKER_FAILED : WORKER_STOPPED);
     return NULL;
 }
 

@@ -10,9 +10,9 @@
 #include "rules/engine.h"
 
 /*
- * A worker: one thread, one libuv loop, one NATS connection and one pipeline. Everything it reacts to happens
- * on its loop, so it has no lock. The supervisor talks to it through a few atomics and a poke;
- * it answers by changing its state and calling `notify`.
+ * A worker: one thread, one libuv loop, one NATS connection and one pipeline. Everything it reacts
+ * to happens on its loop, so it has no lock. The supervisor talks to it through a few atomics and a
+ * poke; it answers by changing its state and calling `notify`.
  *
  * Threads: worker_new .. worker_free belong to the supervisor's thread.
  */
@@ -29,19 +29,20 @@ enum worker_state {
 /* A reload as this worker sees it (reload.h has the whole). */
 enum offer_state {
     OFFER_NONE,
-    OFFER_MADE,     /* by the supervisor: here is an engine, would it do? */
-    OFFER_READY,    /* by the worker: yes */
-    OFFER_REFUSED,  /* by the worker: no, worker_error says why; the engine is still the supervisor's */
+    OFFER_MADE,    /* by the supervisor: here is an engine, would it do? */
+    OFFER_READY,   /* by the worker: yes */
+    OFFER_REFUSED, /* by the worker: no, worker_error says why; the engine is still the supervisor's
+                    */
     OFFER_COMMITTED, /* by the supervisor: swap it in */
-    OFFER_SWAPPED   /* by the worker: done, the engine is mine */
+    OFFER_SWAPPED    /* by the worker: done, the engine is mine */
 };
 
 /* Called on the worker's thread when a state has changed; must only wake somebody. */
 typedef void (*worker_notify)(void *context);
 
 /* Copies `options`. */
-int worker_new(struct worker **worker, const struct pipeline_options *options,
-               worker_notify notify, void *context, struct error *err);
+int worker_new(struct worker **worker, const struct pipeline_options *options, worker_notify notify,
+               void *context, struct error *err);
 
 /* How to open an engine for it. */
 void worker_engine_options(struct worker *worker, struct engine_options *options);
@@ -63,7 +64,8 @@ bool worker_connected(const struct worker *worker);
 /* The consumer at this position of config->sources was created again: its pulls are lost. */
 void worker_restart_pull(struct worker *worker, unsigned source);
 
-/* Reload, step by step; see enum offer_state. worker_decline takes a READY or REFUSED offer back. */
+/* Reload, step by step; see enum offer_state. worker_decline takes a READY or REFUSED offer back.
+ */
 void worker_offer(struct worker *worker, struct engine *engine);
 void worker_commit(struct worker *worker);
 void worker_decline(struct worker *worker);

@@ -453,12 +453,13 @@ static void test_keys_that_contradict_each_other_are_named(void **state)
          "several times)"},
         {IN_SOURCE("ack = 'cumulative', workers = 2"),
          "sources[1].ack: \"cumulative\" is for one worker, and workers is 2"},
-        {IN_SOURCE("ack_wait = '10s'"),
+        {"return { sources = { { stream = 's', durable = 'd', ack_wait = '10s' } }, rules = { "
+         "hard_timeout = '10s' } }",
          "rules.hard_timeout: 10s must be less than sources[1].ack_wait (10s)"},
         {"return { " SOURCE "rules = { hard_timeout = '1m' } }",
          "rules.hard_timeout: 1m must be less than sources[1].ack_wait (30s)"},
-        {"return { " SOURCE "rules = { timeout = '10s' } }",
-         "rules.timeout: 10s must be less than hard_timeout (10s)"},
+        {"return { " SOURCE "rules = { timeout = '25s' } }",
+         "rules.timeout: 25s must be less than hard_timeout (20s)"},
         {IN_SOURCE("filter = { 'a.*', 'a.b' }"), "sources[1].filter[2]: 'a.b' overlaps with 'a.*'"},
         {"return { streams = { { name = 's', subjects = { 'a.>', 'b' } } }, sources = { { stream = "
          "'s', durable = 'd', filter = { 'a.x', 'c.x' } } } }",
@@ -471,6 +472,14 @@ static void test_keys_that_contradict_each_other_are_named(void **state)
         {"return { " SOURCE "nats = { tls = { key = 'k' } } }", "nats.tls.key: needs a cert"},
     };
     assert_faults(cases, COUNT(cases));
+}
+
+static void test_timeouts_not_given_fit_a_short_ack_wait(void **state)
+{
+    (void)state;
+    build(IN_SOURCE("ack_wait = '900ms'"));
+    assert_int_equal(config.rules.hard_timeout_ns, 600000000);
+    assert_int_equal(config.rules.timeout_ns, 300000000);
 }
 
 static void test_a_file_without_sources_is_refused(void **state)
@@ -711,6 +720,7 @@ int main(void)
         CONFIG_TEST(test_impossible_streams_are_named),
         CONFIG_TEST(test_names_of_streams_and_consumers_are_checked),
         CONFIG_TEST(test_keys_that_contradict_each_other_are_named),
+        CONFIG_TEST(test_timeouts_not_given_fit_a_short_ack_wait),
         CONFIG_TEST(test_a_file_without_sources_is_refused),
         CONFIG_TEST(test_addresses_and_urls_are_checked),
         CONFIG_TEST(test_all_problems_are_found_at_once),
