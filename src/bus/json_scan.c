@@ -282,8 +282,10 @@ static bool take_value(struct scan *scan, const char *path, int depth)
 /* The value at `path`, as it is written, with nothing around it. */
 static bool find(const char *text, size_t size, const char *path, struct scan *value)
 {
+    if (text == NULL)
+        return false;
     struct scan scan = {.at = text, .end = text + size};
-    if (text == NULL || !take_value(&scan, path, 0))
+    if (!take_value(&scan, path, 0))
         return false;
     skip_blanks(&scan);
     if (scan.at != scan.end || scan.found == NULL)
