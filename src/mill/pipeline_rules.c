@@ -5,6 +5,7 @@
  * delivery does not end under the hand that starts it.
  */
 #include "mill/pipeline_internal.h"
+#include "mill/telemetry.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -383,6 +384,7 @@ void pipeline_engine_options(struct pipeline *pipeline, struct engine_options *o
                 .request = on_request,
                 .in_progress = on_in_progress,
                 .log = on_log,
+                .metric = telemetry_rule_metric,
             },
         .activity = pipeline->options.activity,
         .worker_id = pipeline->options.worker_id,

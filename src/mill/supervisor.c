@@ -7,10 +7,12 @@
 #include "bus/provision.h"
 #include "mill/recovery.h"
 #include "mill/reload.h"
+#include "mill/telemetry.h"
 #include "mill/watch.h"
 #include "mill/worker.h"
 #include "ops/health.h"
 #include "ops/http.h"
+#include "ops/process_metrics.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -53,6 +55,7 @@ struct supervisor {
     struct recovery *recovery;
     struct watch *watch;
     struct health *health;
+    struct telemetry *telemetry;
     struct http *http;
     struct progress *progress;
     size_t worker_count;
@@ -221,6 +224,8 @@ static void on_reloaded(void *context, const struct reload_result *result)
     struct supervisor *supervisor = context;
     if (result->unchanged)
         return;
+    telemetry_reloaded(supervisor->telemetry, result->ok,
+                       (double)result->duration_ns / (double)NS_PER_S);
     if (!result->ok) {
         log_error("supervisor", "rules not reloaded, version %s goes on: %s", result->version,
                   result->error);
@@ -472,6 +477,22 @@ static int open_health(struct supervisor *supervisor, struct error *err)
     return 0;
 }
 
+static int open_http(struct supervisor *supervisor, struct error *err)
+{
+    const struct config *config = supervisor->config;
+    if (process_metrics_open(TIDEMILL_VERSION, err) != 0 ||
+        telemetry_open(&supervisor->telemetry, config, supervisor->worker_counters,
+                       supervisor->source_counters, supervisor->worker_count, err) != 0)
+        return -1;
+    if (config->http_listen == NULL)
+        return 0;
+    if (http_open(&supervisor->http, config->http_listen, supervisor->health, err) != 0)
+        return -1;
+    log_info("supervisor", "metrics and health at %s (port %d)", config->http_listen,
+             http_port(supervisor->http));
+    return 0;
+}
+
 /* The rules first: what is wrong with them is known without a server. */
 static int prepare(struct supervisor *supervisor, struct error *err)
 {
@@ -485,15 +506,13 @@ static int prepare(struct supervisor *supervisor, struct error *err)
         return -1;
     }
     health_reloaded(supervisor->health, reload_version(supervisor->reload));
-    if (config->http_listen != NULL &&
-        http_open(&supervisor->http, config->http_listen, supervisor->health, err) != 0)
-        return -1;
-    return 0;
+    return open_http(supervisor, err);
 }
 
 static void release(struct supervisor *supervisor)
 {
     http_close(supervisor->http);
+    telemetry_close(supervisor->telemetry);
     for (size_t i = 0; i < supervisor->worker_count; i++) {
         if (supervisor->engines != NULL)
             engine_close(supervisor->engines[i]);
