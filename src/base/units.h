@@ -10,8 +10,9 @@
  * Durations, sizes and times as people write them, to nanoseconds and bytes and back.
  *
  *   duration   a number and one of us, ms, s, m, h, d: "30s", "1.5h", "250ms"; a bare number is
- * seconds size       a number and one of B, KB, MB, GB, TB, also written KiB or K and so on:
- * "64MB". KB and KiB both mean 1024 bytes, as in most configuration files; a bare number is bytes
+ *              seconds
+ *   size       a number and one of B, KB, MB, GB, TB, also written KiB or K and so on: "64MB". KB
+ *              and KiB both mean 1024 bytes, as in most configuration files; a bare number is bytes
  *   time       RFC 3339 with its offset: "2026-01-01T00:00:00Z", "2026-01-01T01:00:00.5+01:00"
  *
  * Never negative; what does not fit is refused, never cut. Case does not matter in sizes. Fractions

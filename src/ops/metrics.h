@@ -14,9 +14,11 @@
  * metrics_close. The number of series is bounded: beyond the metric's cap all new combinations
  * share one series whose label values are all "overflow". So is the number of metrics.
  *
- *     struct metric *stored = metrics_counter("tidemill_outputs_stored_total", "Outputs with a
- * PubAck.", (const char *[]){"rule", NULL}, NULL); struct metric_counter *mine =
- * metric_counter(stored, (const char *[]){"high_value", NULL}); metric_counter_add(mine, 1);
+ *     struct metric *stored = metrics_counter("tidemill_outputs_stored_total",
+ *                                             "Outputs with a PubAck.",
+ *                                             (const char *[]){"rule", NULL}, NULL);
+ *     struct metric_counter *mine = metric_counter(stored, (const char *[]){"high_value", NULL});
+ *     metric_counter_add(mine, 1);
  *
  * Handles are never NULL. A NULL metric (one that could not be made) gives a handle that counts
  * into the void, so only who cares has to look at the error.
