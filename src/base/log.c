@@ -6,11 +6,16 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MESSAGE_MAX = 4096 };
+enum {
+    MESSAGE_MAX = 4096,
+    COMPONENT_MAX = 512,
+    LINE_SIZE = (MESSAGE_MAX + COMPONENT_MAX) * 6 + 128 /* every byte escaped as \\u0000 */
+};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_colors[] = {"\033[2m", "\033[32m", "\033[33m", "\033[31m"};
@@ -20,7 +25,7 @@ static struct {
     atomic_int level;
     enum log_format format;
     FILE *stream;
-    int color;
+    bool color;
 } logger = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = LOG_LEVEL_INFO};
 
 void log_open(enum log_level level, enum log_format format, FILE *stream)
@@ -52,22 +57,76 @@ int log_level_parse(const char *word, enum log_level *level)
     return -1;
 }
 
-/* Prints `text` with control characters escaped; quotes and backslashes too when it goes into JSON.
- */
-static void put_escaped(FILE *out, const char *text, int json)
+/* A line being built; what does not fit is left out. */
+struct line {
+    char text[LINE_SIZE];
+    size_t size;
+};
+
+static void put(struct line *line, const char *text)
+{
+    size_t size = strlen(text);
+    if (size > sizeof(line->text) - line->size)
+        size = sizeof(line->text) - line->size;
+    memcpy(line->text + line->size, text, size);
+    line->size += size;
+}
+
+/* Puts `text` with control characters escaped; quotes and backslashes too when it goes into JSON. */
+static void put_escaped(struct line *line, const char *text, bool json)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        char piece[8] = {(char)*c};
         if (json && (*c == '"' || *c == '\\'))
-            fprintf(out, "\\%c", *c);
-        else if (*c == '\n')
-            fputs("\\n", out);
-        else if (*c == '\t')
-            fputs("\\t", out);
+            snprintf(piece, sizeof(piece), "\\%c", *c);
+        else if (*c == '\n' || *c == '\t')
+            snprintf(piece, sizeof(piece), "\\%c", *c == '\n' ? 'n' : 't');
         else if (*c < 0x20 || *c == 0x7f)
-            fprintf(out, json ? "\\u%04x" : "\\x%02x", *c);
-        else
-            putc_unlocked(*c, out);
+            snprintf(piece, sizeof(piece), json ? "\\u%04x" : "\\x%02x", *c);
+        put(line, piece);
     }
+}
+
+static void put_time(struct line *line)
+{
+    char text[40];
+    int64_t now = clock_wall_ns();
+    time_t seconds = (time_t)(now / NS_PER_S);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    size_t used = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text + used, sizeof(text) - used, ".%03dZ", (int)(now % NS_PER_S / NS_PER_MS));
+    put(line, text);
+}
+
+static void put_json(struct line *line, enum log_level level, const char *component,
+                     const char *message)
+{
+    put(line, "{\"time\":\"");
+    put_time(line);
+    put(line, "\",\"level\":\"");
+    put(line, level_names[level]);
+    put(line, "\",\"component\":\"");
+    put_escaped(line, component, true);
+    put(line, "\",\"message\":\"");
+    put_escaped(line, message, true);
+    put(line, "\"}\n");
+}
+
+static void put_text(struct line *line, enum log_level level, const char *component,
+                     const char *message)
+{
+    char word[8];
+    snprintf(word, sizeof(word), "%-5s", level_names[level]);
+    put_time(line);
+    put(line, " ");
+    put(line, logger.color ? level_colors[level] : "");
+    put(line, word);
+    put(line, logger.color ? "\033[0m " : " ");
+    put_escaped(line, component, false);
+    put(line, ": ");
+    put_escaped(line, message, false);
+    put(line, "\n");
 }
 
 void log_write(enum log_level level, const char *component, const char *format, ...)
@@ -76,36 +135,21 @@ void log_write(enum log_level level, const char *component, const char *format, 
         return;
     int saved_errno = errno;
     char message[MESSAGE_MAX];
+    struct line line;
+    line.size = 0;
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
+    if (logger.format == LOG_FORMAT_JSON)
+        put_json(&line, level, component, message);
+    else
+        put_text(&line, level, component, message);
 
-    int64_t now = clock_wall_ns();
-    time_t seconds = (time_t)(now / NS_PER_S);
-    struct tm utc;
-    char time_text[32];
-    gmtime_r(&seconds, &utc);
-    strftime(time_text, sizeof(time_text), "%Y-%m-%dT%H:%M:%S", &utc);
-    int ms = (int)(now % NS_PER_S / NS_PER_MS);
-
+    /* One write for the whole line: other processes may write to the same file. */
     pthread_mutex_lock(&logger.lock);
     FILE *out = logger.stream != NULL ? logger.stream : stderr;
-    if (logger.format == LOG_FORMAT_JSON) {
-        fprintf(out, "{\"time\":\"%s.%03dZ\",\"level\":\"%s\",\"component\":\"", time_text, ms,
-                level_names[level]);
-        put_escaped(out, component, 1);
-        fputs("\",\"message\":\"", out);
-        put_escaped(out, message, 1);
-        fputs("\"}\n", out);
-    } else {
-        fprintf(out, "%s.%03dZ %s%-5s%s ", time_text, ms, logger.color ? level_colors[level] : "",
-                level_names[level], logger.color ? "\033[0m" : "");
-        put_escaped(out, component, 0);
-        fputs(": ", out);
-        put_escaped(out, message, 0);
-        putc('\n', out);
-    }
+    fwrite(line.text, 1, line.size, out);
     fflush(out);
     pthread_mutex_unlock(&logger.lock);
     errno = saved_errno;
