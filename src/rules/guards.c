@@ -1,0 +1,213 @@
+#include "rules/guards.h"
+
+#include <lauxlib.h>
+
+#include "rules/call.h"
+
+/* --- base: all LJMP --------------------------------------------------------------------------- */
+
+/* Ends a pcall or xpcall that may have waited. `context` is how many slots lie below the results.
+ */
+static int finish_pcall(lua_State *L, int status, lua_KContext context)
+{
+    if (status != LUA_OK && status != LUA_YIELD) {
+        call_check(L, status);
+        lua_pushboolean(L, 0); /* .. error false */
+        lua_insert(L, -2);     /* .. false error */
+        return 2;
+    }
+    call_check(L, LUA_OK);
+    return lua_gettop(L) - (int)context;
+}
+
+static int base_pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, 1); /* function .. true */
+    lua_insert(L, 1);      /* true function .. */
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, finish_pcall);
+    return finish_pcall(L, status, 0);
+}
+
+static int base_xpcall(lua_State *L)
+{
+    int arguments = lua_gettop(L) - 2;
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushboolean(L, 1); /* function handler .. true */
+    lua_pushvalue(L, 1);   /* function handler .. true function */
+    lua_rotate(L, 3, 2);   /* function handler true function .. */
+    int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, 2, finish_pcall);
+    return finish_pcall(L, status, 2);
+}
+
+/* Whether the table at `index` has a metatable that says "hands off". */
+static bool is_protected(lua_State *L, int index)
+{
+    if (luaL_getmetafield(L, index, "__metatable") == LUA_TNIL)
+        return false;
+    lua_pop(L, 1); /* */
+    return true;
+}
+
+/* A __gc metamethod would run with hooks off, where nothing can stop it. */
+static int base_setmetatable(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_argexpected(L, lua_isnil(L, 2) || lua_istable(L, 2), 2, "nil or table");
+    lua_settop(L, 2); /* table metatable */
+    if (is_protected(L, 1))
+        return luaL_error(L, "cannot change a protected metatable");
+    if (lua_istable(L, 2)) {
+        lua_pushliteral(L, "__gc"); // table metatable "__gc"
+        if (lua_rawget(L, 2) != LUA_TNIL)
+            return luaL_error(L, "__gc is not available to rules");
+        lua_pop(L, 1); /* table metatable */
+    }
+    lua_setmetatable(L, 1); /* table */
+    return 1;
+}
+
+static int base_rawset(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    luaL_checkany(L, 3);
+    lua_settop(L, 3); /* table key value */
+    if (is_protected(L, 1))
+        return luaL_error(L, "rawset: this table is protected");
+    lua_rawset(L, 1); /* table */
+    return 1;
+}
+
+void guards_open_base(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"pcall", base_pcall},
+                                         {"xpcall", base_xpcall},
+                                         {"setmetatable", base_setmetatable},
+                                         {"rawset", base_rawset},
+                                         {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}
+
+/* --- guards around originals: all LJMP
+ * ------------------------------------------------------------ */
+
+/* Calls the original, upvalue 1, with the arguments as they are on the stack. */
+static int call_original(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));       /* .. original */
+    lua_insert(L, 1);                            /* original .. */
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET); /* results */
+    return lua_gettop(L);
+}
+
+/* Replaces functions of the library on the top; each guard has the original as its upvalue. */
+static void wrap(lua_State *L, const luaL_Reg *guards)
+{
+    for (; guards->name != NULL; guards++) {
+        lua_getfield(L, -1, guards->name);    /* library original */
+        lua_pushcclosure(L, guards->func, 1); /* library guard */
+        lua_setfield(L, -2, guards->name);    /* library */
+    }
+}
+
+static int string_rep(lua_State *L)
+{
+    size_t size = 0, separator_size = 0;
+    luaL_checklstring(L, 1, &size);
+    lua_Integer count = luaL_checkinteger(L, 2);
+    luaL_optlstring(L, 3, "", &separator_size);
+    size_t each = size + separator_size;
+    if (count <= 0 || each == 0) {
+        lua_pushliteral(L, ""); // ""
+        return 1;
+    }
+    if (each > GUARD_BYTES_MAX || (lua_Unsigned)count > GUARD_BYTES_MAX / each)
+        return luaL_error(L, "string.rep: the result would be longer than %d MiB",
+                          GUARD_BYTES_MAX >> 20);
+    return call_original(L);
+}
+
+void guards_open_string(lua_State *L)
+{
+    static const luaL_Reg guards[] = {{"rep", string_rep}, {NULL, NULL}};
+    wrap(L, guards);
+}
+
+/*
+ * The length of the list at index 1. A __len metamethod could answer anything, and something else
+ * the next time: such tables are refused.
+ */
+static lua_Integer check_list(lua_State *L, const char *what, lua_Integer max)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (luaL_getmetafield(L, 1, "__len") != LUA_TNIL)
+        luaL_error(L, "%s: not for a table with __len", what);
+    lua_Integer length = (lua_Integer)lua_rawlen(L, 1);
+    if (length > max)
+        luaL_error(L, "%s: more than %I elements", what, max);
+    return length;
+}
+
+/* Refuses a range of more than GUARD_RANGE_MAX elements. */
+static void check_range(lua_State *L, const char *what, lua_Integer first, lua_Integer last)
+{
+    if (first <= last && (lua_Unsigned)last - (lua_Unsigned)first >= GUARD_RANGE_MAX)
+        luaL_error(L, "%s: more than %d elements", what, GUARD_RANGE_MAX);
+}
+
+static int table_insert(lua_State *L)
+{
+    check_list(L, "table.insert", GUARD_RANGE_MAX);
+    return call_original(L);
+}
+
+static int table_remove(lua_State *L)
+{
+    check_list(L, "table.remove", GUARD_RANGE_MAX);
+    return call_original(L);
+}
+
+static int table_sort(lua_State *L)
+{
+    check_list(L, "table.sort", GUARD_SORT_MAX);
+    return call_original(L);
+}
+
+static int table_concat(lua_State *L)
+{
+    lua_Integer length = check_list(L, "table.concat", LUA_MAXINTEGER);
+    lua_Integer first = luaL_optinteger(L, 3, 1);
+    check_range(L, "table.concat", first, luaL_optinteger(L, 4, length));
+    return call_original(L);
+}
+
+static int table_unpack(lua_State *L)
+{
+    lua_Integer first = luaL_optinteger(L, 2, 1);
+    lua_Integer last = 0;
+    if (lua_isnoneornil(L, 3))
+        last = check_list(L, "table.unpack", LUA_MAXINTEGER);
+    else
+        last = luaL_checkinteger(L, 3);
+    check_range(L, "table.unpack", first, last);
+    return call_original(L);
+}
+
+static int table_move(lua_State *L)
+{
+    check_range(L, "table.move", luaL_checkinteger(L, 2), luaL_checkinteger(L, 3));
+    return call_original(L);
+}
+
+void guards_open_table(lua_State *L)
+{
+    static const luaL_Reg guards[] = {{"concat", table_concat},
+                                      {"insert", table_insert},
+                                      {"move", table_move},
+                                      {"remove", table_remove},
+                                      {"sort", table_sort},
+                                      {"unpack", table_unpack},
+                                      {NULL, NULL}};
+    wrap(L, guards);
+}

@@ -1,0 +1,26 @@
+#ifndef TIDEMILL_RULES_GUARDS_H
+#define TIDEMILL_RULES_GUARDS_H
+
+#include <lua.h>
+
+/*
+ * Library functions that are not Lua's own: those that could run for long where the count hook does
+ * not see them (one C call with huge bounds), and those that could catch a verdict (pcall, xpcall)
+ * or reach what must not be reached (setmetatable, rawset). Each replaces the original of the same
+ * name in the library table on the top of the stack. Apart from the guard they behave as in the
+ * manual.
+ */
+
+enum {
+    GUARD_BYTES_MAX = 16 << 20, /* a string made by one string.rep */
+    GUARD_RANGE_MAX = 4 << 20,  /* elements that one table function may walk over */
+    GUARD_SORT_MAX = 256 << 10  /* elements of one table.sort: 0.2 s */
+};
+
+/* All LJMP; the library table stays on the top. */
+void guards_open_base(lua_State *L);
+void guards_open_table(lua_State *L);
+/* The place for a pattern matcher with a budget of its own, too: find, match, gmatch, gsub. */
+void guards_open_string(lua_State *L);
+
+#endif

@@ -1,0 +1,83 @@
+#include "rules/limits.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "rules/call.h"
+#include "rules/engine_impl.h"
+
+void limits_init(struct limits *limits, size_t memory_max)
+{
+    *limits = (struct limits){.memory_max = memory_max, .deadline_ns = INT64_MAX};
+}
+
+/*
+ * Lua answers a refusal with a full collection and the same request again: only the second refusal
+ * in a row is final. (`old_size` is a type tag when `block` is NULL.)
+ */
+static void *refuse(struct limits *limits, size_t size)
+{
+    if (limits->refused_size == size)
+        limits->out_of_memory = true;
+    limits->refused_size = size;
+    return NULL;
+}
+
+void *limits_alloc(void *context, void *block, size_t old_size, size_t new_size)
+{
+    struct limits *limits = context;
+    size_t held = block == NULL ? 0 : old_size;
+    if (new_size == 0) {
+        free(block);
+        limits->memory_used -= held;
+        return NULL;
+    }
+    if (new_size > held) {
+        size_t ceiling = limits->memory_max + limits->reserve;
+        size_t others = limits->memory_used - held;
+        if (new_size > ceiling || others > ceiling - new_size)
+            return refuse(limits, new_size);
+    }
+    void *moved = realloc(block, new_size);
+    if (moved == NULL && new_size > held)
+        return refuse(limits, new_size);
+    if (moved == NULL) /* Lua relies on shrinking never to fail: the old block will do */
+        moved = block;
+    limits->memory_used += new_size - held;
+    if (new_size > held)
+        limits->refused_size = 0;
+    return moved;
+}
+
+void limits_arm(struct limits *limits, int64_t deadline_ns)
+{
+    limits->deadline_ns = deadline_ns;
+    limits->expired = false;
+    limits->out_of_memory = false;
+    limits->refused_size = 0;
+}
+
+/*
+ * Runs every LIMITS_HOOK_COUNT instructions. After a limit was passed it runs at every instruction
+ * of the coroutine it raised in; a later, innocent run of that coroutine finds the count too low
+ * and puts it back. LJMP.
+ */
+static void look(lua_State *L, lua_Debug *activation)
+{
+    (void)activation;
+    struct limits *limits = &engine_of(L)->limits;
+    if (!limits->expired && clock_monotonic_ns() > limits->deadline_ns)
+        limits->expired = true;
+    if (!limits->expired && !limits->out_of_memory) {
+        if (lua_gethookcount(L) != LIMITS_HOOK_COUNT)
+            lua_sethook(L, look, LUA_MASKCOUNT, LIMITS_HOOK_COUNT);
+        return;
+    }
+    lua_sethook(L, look, LUA_MASKCOUNT, 1);
+    call_over_limit(L, limits->out_of_memory ? CAUSE_MEMORY : CAUSE_TIMEOUT);
+}
+
+void limits_watch(lua_State *L)
+{
+    lua_sethook(L, look, LUA_MASKCOUNT, LIMITS_HOOK_COUNT);
+}

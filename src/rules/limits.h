@@ -1,0 +1,44 @@
+#ifndef TIDEMILL_RULES_LIMITS_H
+#define TIDEMILL_RULES_LIMITS_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What stops a rule: a counting allocator with a ceiling, and a count hook with a deadline. One
+ * struct per Lua state; the state's thread only.
+ *
+ * Both are sticky. Once the deadline has passed, the hook fires at every instruction, so that no
+ * pcall in a rule can go on; once an allocation was refused for good, the next look of the hook
+ * ends the call as well. limits_arm makes a fresh start.
+ */
+
+struct limits {
+    size_t memory_max; /* bytes */
+    size_t memory_used;
+    size_t reserve;      /* bytes over memory_max while the engine reports a failure */
+    size_t refused_size; /* a refusal that Lua answers with a full collection and a second try */
+    bool out_of_memory;  /* the second try was refused too */
+    bool expired;
+    int64_t deadline_ns; /* clock_monotonic_ns; INT64_MAX: none */
+};
+
+enum {
+    LIMITS_HOOK_COUNT = 1000, /* instructions between two looks at the clock: 5 to 20 us */
+};
+
+void limits_init(struct limits *limits, size_t memory_max);
+
+/* The lua_Alloc of the state; `limits` is its user data. */
+void *limits_alloc(void *limits, void *block, size_t old_size, size_t new_size);
+
+/* Starts to count for one stretch of running. */
+void limits_arm(struct limits *limits, int64_t deadline_ns);
+
+/* Sets the hook on `L`; coroutines made from `L` inherit it. Past a limit it calls call_over_limit.
+ */
+void limits_watch(lua_State *L);
+
+#endif

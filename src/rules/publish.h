@@ -1,0 +1,14 @@
+#ifndef TIDEMILL_RULES_PUBLISH_H
+#define TIDEMILL_RULES_PUBLISH_H
+
+#include <lua.h>
+
+/*
+ * mill.publish(subject, data, opts): checks everything at once, at the rule's line, and notes the
+ * output with the call that runs. Nothing leaves before the handler has returned. LJMP.
+ */
+int publish_from_rule(lua_State *L);
+
+enum { PUBLISH_HEADERS_MAX = 64 }; /* of one message */
+
+#endif
