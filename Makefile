@@ -28,7 +28,7 @@ INTEGRATION_TESTS := $(patsubst tests/integration/test_%.c,$(BUILD)/tests/integr
                        $(wildcard tests/integration/test_*.c))
 HARNESS           := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%.o,\
                        $(filter-out tests/integration/test_%,$(wildcard tests/integration/*.c)))
-TESTS             := $(UNIT_TESTS) $(INTEGRATION_TESTS)
+FILTER            := $(BUILD)/tests/filter.o
 
 .PHONY: all setup demo test unit lint format clean help
 .DEFAULT_GOAL := all
@@ -85,10 +85,10 @@ $(BUILD)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Itests -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/unit_%: $(BUILD)/tests/unit/test_%.o $(LIBRARY)
+$(BUILD)/tests/unit_%: $(BUILD)/tests/unit/test_%.o $(FILTER) $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
-$(BUILD)/tests/integration_%: $(BUILD)/tests/integration/test_%.o $(HARNESS) $(LIBRARY)
+$(BUILD)/tests/integration_%: $(BUILD)/tests/integration/test_%.o $(HARNESS) $(FILTER) $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
 .SECONDARY:

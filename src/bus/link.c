@@ -20,6 +20,7 @@ enum { INBOX_SIZE = 64, SUBJECT_SIZE = 128, WHY_SIZE = 256 };
 struct inbound {
     bool is_event;
     enum link_event event;
+    char *denied; /* a subject; then nothing else is set */
     enum reply_kind kind;
     uint64_t token;
     natsMsg *message;
@@ -53,13 +54,19 @@ struct link {
 
 /* --- from libnats' threads to the loop --- */
 
+static void drop(struct inbound *item)
+{
+    natsMsg_Destroy(item->message);
+    free(item->denied);
+}
+
 static void append(struct link *link, struct inbound item)
 {
     pthread_mutex_lock(&link->lock);
     struct inbound_list *list = &link->inbound;
     if (link->closing) {
         pthread_mutex_unlock(&link->lock);
-        natsMsg_Destroy(item.message);
+        drop(&item);
         return;
     }
     if (list->count == list->capacity) {
@@ -68,7 +75,7 @@ static void append(struct link *link, struct inbound item)
         if (items == NULL) {
             /* A lost reply is repaired by its deadline; the same goes for any lost message. */
             pthread_mutex_unlock(&link->lock);
-            natsMsg_Destroy(item.message);
+            drop(&item);
             return;
         }
         list->items = items;
@@ -138,18 +145,55 @@ static void on_closed(natsConnection *connection, void *closure)
     mark_ended(link, &link->connection_ended);
 }
 
+/*
+ * The subject of `Permissions Violation for Publish to "alerts.x"`, which the server writes as Go
+ * quotes a string; malloc'ed. NULL: another error.
+ */
+static char *denied_subject(const char *text)
+{
+    static const char denial[] = "Permissions Violation for Publish to \"";
+    const char *from = strcasestr(text, denial);
+    char *subject = from != NULL ? strdup(from + sizeof(denial) - 1) : NULL;
+    if (subject == NULL)
+        return NULL;
+    char *end = subject;
+    for (const char *at = subject; *at != '\0' && *at != '"'; at++) {
+        if (at[0] == '\\' && (at[1] == '"' || at[1] == '\\'))
+            at++;
+        *end++ = *at;
+    }
+    *end = '\0';
+    return subject;
+}
+
+/*
+ * The text of this very error is the calling thread's; the connection's is that of its latest
+ * error, so that of ten denials in a row it would name the last subject ten times (3.4.1).
+ */
+static const char *error_text(natsConnection *connection, natsStatus status)
+{
+    natsStatus of_thread = NATS_OK;
+    const char *text = nats_GetLastError(&of_thread);
+    if (of_thread != status || text == NULL || text[0] == '\0')
+        natsConnection_GetLastError(connection, &text);
+    return text != NULL && text[0] != '\0' ? text : natsStatus_GetText(status);
+}
+
 static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
                      void *closure)
 {
     (void)subscription;
     struct link *link = closure;
-    const char *text = NULL;
-    natsConnection_GetLastError(connection, &text);
+    const char *text = error_text(connection, status);
+    char *denied = status == NATS_NOT_PERMITTED ? denied_subject(text) : NULL;
+    if (denied != NULL) {
+        append(link, (struct inbound){.denied = denied});
+        return;
+    }
     pthread_mutex_lock(&link->lock);
-    snprintf(link->why, sizeof(link->why), "%s",
-             text != NULL && text[0] != '\0' ? text : natsStatus_GetText(status));
+    snprintf(link->why, sizeof(link->why), "%s", text);
     pthread_mutex_unlock(&link->lock);
-    log_warn("nats", "%s", text != NULL && text[0] != '\0' ? text : natsStatus_GetText(status));
+    log_warn("nats", "%s", text);
 }
 
 /* On the loop: takes all that libnats' threads have left, and hands it on. */
@@ -168,13 +212,17 @@ static void on_wake(uv_async_t *handle)
 
     for (size_t i = 0; i < full.count; i++) {
         struct inbound *item = &full.items[i];
-        if (link->closing)
-            natsMsg_Destroy(item->message);
-        else if (item->is_event)
+        if (link->closing) {
+            drop(item);
+        } else if (item->denied != NULL) {
+            link->handler.on_denied(link->handler.context, item->denied);
+            free(item->denied);
+        } else if (item->is_event) {
             link->handler.on_event(link->handler.context, item->event, why);
-        else
+        } else {
             link->handler.on_reply(link->handler.context, item->kind, item->token,
                                    (struct wire_message *)item->message, item->no_responders);
+        }
     }
 }
 
@@ -245,8 +293,7 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
     if (s == NATS_OK)
         s = subscribe_replies(link);
     if (s != NATS_OK) {
-        const char *text = nats_GetLastError(NULL);
-        error_set(err, "cannot connect: %s", text != NULL ? text : natsStatus_GetText(s));
+        nats_connect_error(s, config, err);
         link_close(link);
         *out = link; /* the handle must still close on the loop */
         return -1;
@@ -287,7 +334,7 @@ void link_close(struct link *link)
 static void free_list(struct inbound_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
-        natsMsg_Destroy(list->items[i].message);
+        drop(&list->items[i]);
     free(list->items);
 }
 
