@@ -27,7 +27,9 @@ struct reload {
     char version[VERSION_SIZE];
     size_t rules;
     char next_version[VERSION_SIZE];
-    char refused_version[VERSION_SIZE]; /* the last that failed: a watch does not try it again */
+    bool refused; /* the last reload failed: a watch does not try the same files again */
+    char refused_version[VERSION_SIZE]; /* what it tried; empty when the files could not be read */
+    struct error refused_error;
     size_t next_rules;
     bool unchanged;
     int build_status;
@@ -91,17 +93,27 @@ static int open_engines(struct reload *reload, struct ruleset *ruleset, struct e
     return 0;
 }
 
+/* Whether the files are those that the last reload looked at. Going back from files that were
+ * refused to those in force is a change too: somebody waits to hear that all is well again. */
+static bool same_as_last(const struct reload *reload)
+{
+    const char *last = reload->refused ? reload->refused_version : reload->version;
+    return strcmp(last, reload->next_version) == 0;
+}
+
 static int build(struct reload *reload, struct error *err)
 {
     struct ruleset *ruleset = NULL;
     reload->unchanged = false;
     reload->next_version[0] = '\0';
-    if (ruleset_read(&ruleset, reload->rules_dir, err) != 0)
+    if (ruleset_read(&ruleset, reload->rules_dir, err) != 0) {
+        reload->unchanged = reload->only_if_changed && reload->refused && same_as_last(reload) &&
+                            strcmp(reload->refused_error.text, err->text) == 0;
         return -1;
+    }
     snprintf(reload->next_version, sizeof(reload->next_version), "%s", ruleset_version(ruleset));
     int status = 0;
-    if (reload->only_if_changed && (strcmp(reload->version, reload->next_version) == 0 ||
-                                    strcmp(reload->refused_version, reload->next_version) == 0))
+    if (reload->only_if_changed && same_as_last(reload))
         reload->unchanged = true;
     else
         status = open_engines(reload, ruleset, err);
@@ -113,6 +125,14 @@ static void adopt(struct reload *reload)
 {
     memcpy(reload->version, reload->next_version, sizeof(reload->version));
     reload->rules = reload->next_rules;
+    reload->refused = false;
+}
+
+static void refuse(struct reload *reload)
+{
+    memcpy(reload->refused_version, reload->next_version, sizeof(reload->refused_version));
+    reload->refused_error = reload->error;
+    reload->refused = true;
 }
 
 int reload_first(struct reload *reload, struct engine **engines, struct error *err)
@@ -146,7 +166,7 @@ static void finish(struct reload *reload, bool ok)
         .unchanged = reload->unchanged,
     };
     if (!ok)
-        memcpy(reload->refused_version, reload->next_version, sizeof(reload->refused_version));
+        refuse(reload);
     reload->stage = RELOAD_IDLE;
     reload->done(reload->context, &result);
     if (reload->again) {

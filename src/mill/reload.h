@@ -29,7 +29,7 @@ struct reload_result {
     const char *version; /* of the rules in force now */
     size_t rules;        /* how many */
     int64_t duration_ns;
-    bool unchanged; /* asked for by a watch, and the files are the same: nothing was done */
+    bool unchanged; /* asked for by a watch, and it finds what it found before: nothing to tell */
 };
 
 typedef void (*reload_done)(void *context, const struct reload_result *result);
@@ -46,7 +46,10 @@ void reload_free(struct reload *reload); /* not while busy; NULL is fine */
  */
 int reload_first(struct reload *reload, struct engine **engines, struct error *err);
 
-/* Begins a reload. `only_if_changed`: not when the files are those of the rules in force. */
+/*
+ * Begins a reload. `only_if_changed`: not when the files are those of the rules in force, nor when
+ * they are those that the last reload refused.
+ */
 void reload_begin(struct reload *reload, bool only_if_changed);
 
 /* A worker's offer state has changed. */
