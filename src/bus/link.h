@@ -39,6 +39,9 @@ enum reply_kind {
     REPLY_BARRIER = 'b'  /* link_barrier has come round */
 };
 
+/* A subject of at least so many bytes may reach on_denied cut: libnats keeps 255 of an error. */
+enum { LINK_DENIED_CUT = 200 };
+
 struct link_handler {
     void *context;
     /* `message` passes to the callee. `no_responders`: nobody listens on the subject (503). */
@@ -46,6 +49,11 @@ struct link_handler {
                      struct wire_message *message, bool no_responders);
     /* `why` is one line, "" when nothing is known. */
     void (*on_event)(void *context, enum link_event event, const char *why);
+    /*
+     * The server has refused a publish to this subject: the user has no permission. It says so once
+     * for each message, in the order of their sending, and gives no other answer.
+     */
+    void (*on_denied)(void *context, const char *subject);
 };
 
 /*

@@ -18,12 +18,14 @@ enum {
     INDEX_BITS = 24,
     TRIES = 4,            /* sendings in all, for a handler's output */
     TRIES_INSISTENT = 60, /* for a timer's: minutes */
-    WHY_SIZE = 256
+    WHY_SIZE = 128,
+    ERROR_SIZE = 512 /* with the subject */
 };
 
-#define ACK_TIMEOUT_NS   (5 * NS_PER_S)
-#define RETRY_FIRST_NS   (250 * NS_PER_MS) /* a leader election lasts about as long (ADR-22) */
-#define RETRY_LONGEST_NS (5 * NS_PER_S)
+#define ACK_PATIENCE_LEAST_NS NS_PER_S
+#define ACK_PATIENCE_MOST_NS  (5 * NS_PER_S)
+#define RETRY_FIRST_NS        (250 * NS_PER_MS) /* a leader election lasts about as long (ADR-22) */
+#define RETRY_LONGEST_NS      (5 * NS_PER_S)
 
 enum entry_state { ENTRY_FREE, ENTRY_PREPARED, ENTRY_WAITING, ENTRY_RESTING };
 
@@ -46,6 +48,7 @@ struct entry_list {
 
 struct outbox {
     struct link *link;
+    int64_t ack_patience_ns; /* how long one sending waits for its PubAck */
     outbox_done done;
     void *context;
     struct entry **chunks;
@@ -59,13 +62,22 @@ struct outbox {
     size_t finished_count, finished_capacity;
 };
 
-int outbox_open(struct outbox **out, struct link *link, outbox_done done, void *context,
-                struct error *err)
+static int64_t ack_patience(int64_t ack_wait_ns)
+{
+    int64_t patience_ns = ack_wait_ns / 6;
+    if (patience_ns < ACK_PATIENCE_LEAST_NS)
+        return ACK_PATIENCE_LEAST_NS;
+    return patience_ns < ACK_PATIENCE_MOST_NS ? patience_ns : ACK_PATIENCE_MOST_NS;
+}
+
+int outbox_open(struct outbox **out, struct link *link, int64_t ack_wait_ns, outbox_done done,
+                void *context, struct error *err)
 {
     struct outbox *outbox = calloc(1, sizeof(*outbox));
     if (outbox == NULL)
         return error_set(err, "out of memory");
     outbox->link = link;
+    outbox->ack_patience_ns = ack_patience(ack_wait_ns);
     outbox->done = done;
     outbox->context = context;
     *out = outbox;
@@ -236,17 +248,21 @@ static void rest(struct outbox *outbox, struct entry *entry, int64_t now_ns)
     list_insert(&outbox->resting, entry);
 }
 
-/* The last try failed: rest before another, or give up. */
-static void try_failed(struct outbox *outbox, struct entry *entry, const char *why, int64_t now_ns)
+static void give_up(struct outbox *outbox, struct entry *entry, const char *why, int64_t now_ns)
 {
-    if (entry->tries < (entry->insistent ? TRIES_INSISTENT : TRIES)) {
-        rest(outbox, entry, now_ns);
-        return;
-    }
-    char error[WHY_SIZE];
+    char error[ERROR_SIZE];
     snprintf(error, sizeof(error), "%s could not be stored: %s", outgoing_subject(entry->outgoing),
              why);
     finish(outbox, entry, error, false, now_ns);
+}
+
+/* The last try failed: rest before another, or give up. */
+static void try_failed(struct outbox *outbox, struct entry *entry, const char *why, int64_t now_ns)
+{
+    if (entry->tries < (entry->insistent ? TRIES_INSISTENT : TRIES))
+        rest(outbox, entry, now_ns);
+    else
+        give_up(outbox, entry, why, now_ns);
 }
 
 static void send_entry(struct outbox *outbox, struct entry *entry, int64_t now_ns)
@@ -254,7 +270,7 @@ static void send_entry(struct outbox *outbox, struct entry *entry, int64_t now_n
     struct error err;
     leave_list(outbox, entry);
     entry->state = ENTRY_WAITING;
-    entry->due_ns = now_ns + ACK_TIMEOUT_NS;
+    entry->due_ns = now_ns + outbox->ack_patience_ns;
     entry->tries++;
     list_insert(&outbox->waiting, entry);
     if (link_send(outbox->link, entry->outgoing, &err) != 0)
@@ -288,7 +304,7 @@ void outbox_reply(struct outbox *outbox, uint64_t slot_token, const struct wire_
             try_failed(outbox, entry, "no stream captures the subject", now_ns);
         return;
     }
-    char why[WHY_SIZE / 2];
+    char why[WHY_SIZE];
     switch (puback_parse(wire_payload(message), wire_payload_size(message), why, sizeof(why))) {
     case PUBACK_STORED:
         finish(outbox, entry, NULL, false, now_ns);
@@ -300,11 +316,31 @@ void outbox_reply(struct outbox *outbox, uint64_t slot_token, const struct wire_
         if (entry->state == ENTRY_WAITING)
             try_failed(outbox, entry, why, now_ns);
         break;
-    case PUBACK_REFUSED:
-        entry->tries = TRIES_INSISTENT; /* for good: no further try */
-        try_failed(outbox, entry, why, now_ns);
+    case PUBACK_REFUSED: /* for good: no further try */
+        give_up(outbox, entry, why, now_ns);
         break;
     }
+}
+
+static bool is_denied(const struct entry *entry, const char *subject, size_t length)
+{
+    const char *own = outgoing_subject(entry->outgoing);
+    return strncmp(own, subject, length) == 0 && (own[length] == '\0' || length >= LINK_DENIED_CUT);
+}
+
+size_t outbox_denied(struct outbox *outbox, const char *subject, int64_t now_ns)
+{
+    size_t length = strlen(subject), count = 0;
+    struct entry *next;
+    for (struct entry *entry = outbox->waiting.first; entry != NULL; entry = next) {
+        next = entry->next;
+        if (!is_denied(entry, subject, length))
+            continue;
+        count++;
+        give_up(outbox, entry,
+                "permission is missing, the server denies this user to publish there", now_ns);
+    }
+    return count;
 }
 
 void outbox_tick(struct outbox *outbox, int64_t now_ns)

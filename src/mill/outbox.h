@@ -45,8 +45,13 @@ struct outbox_result {
 
 typedef void (*outbox_done)(void *context, void *token, const struct outbox_result *result);
 
-int outbox_open(struct outbox **outbox, struct link *link, outbox_done done, void *context,
-                struct error *err);
+/*
+ * `ack_wait_ns` is the shortest of the sources': an input whose output is never answered holds its
+ * place for all tries, so a PubAck is waited for a sixth of it (one second at least, five at most).
+ * With the default of 30 s the four tries end inside it: 4 x 5 s and 1.75 s of rests.
+ */
+int outbox_open(struct outbox **outbox, struct link *link, int64_t ack_wait_ns, outbox_done done,
+                void *context, struct error *err);
 void outbox_free(struct outbox *outbox); /* before link_close; NULL is fine */
 
 /*
@@ -65,6 +70,12 @@ void outbox_send(struct outbox *outbox, int64_t now_ns);
 /* A reply of kind REPLY_PUBLISH. Borrows the message. Late and unknown ones are ignored. */
 void outbox_reply(struct outbox *outbox, uint64_t slot_token, const struct wire_message *message,
                   bool no_responders, int64_t now_ns);
+
+/*
+ * The server has denied a publish to this subject (link.h): all that waits on it fails at once.
+ * Returns how many; 0: it was none of the outbox'.
+ */
+size_t outbox_denied(struct outbox *outbox, const char *subject, int64_t now_ns);
 
 /* Sends again what is due, gives up what has been tried enough. Call a few times a second. */
 void outbox_tick(struct outbox *outbox, int64_t now_ns);

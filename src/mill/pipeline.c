@@ -75,6 +75,17 @@ static int open_sources(struct pipeline *pipeline, struct error *err)
     return 0;
 }
 
+static int64_t shortest_ack_wait(const struct pipeline *pipeline)
+{
+    int64_t shortest_ns = INT64_MAX;
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        unsigned index = pipeline->options.sources[i];
+        int64_t ack_wait_ns = pipeline->options.config->sources[index].ack_wait_ns;
+        shortest_ns = ack_wait_ns < shortest_ns ? ack_wait_ns : shortest_ns;
+    }
+    return shortest_ns;
+}
+
 int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine *engine,
                     struct error *err)
 {
@@ -85,7 +96,8 @@ int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine 
         engine_close(engine);
         return error_set(err, "out of memory");
     }
-    if (outbox_open(&pipeline->outbox, link, pipeline_output_done, pipeline, err) != 0 ||
+    if (outbox_open(&pipeline->outbox, link, shortest_ack_wait(pipeline), pipeline_output_done,
+                    pipeline, err) != 0 ||
         open_sources(pipeline, err) != 0)
         return -1;
     pipeline->settler = (struct settler){
@@ -343,6 +355,15 @@ int64_t pipeline_due_ns(const struct pipeline *pipeline)
 }
 
 /* --- what happens outside --- */
+
+void pipeline_denied(struct pipeline *pipeline, const char *subject)
+{
+    if (outbox_denied(pipeline->outbox, subject, clock_monotonic_ns()) == 0)
+        log_warn(pipeline->name,
+                 "permission is missing: the server denies this user to publish "
+                 "to %s",
+                 subject);
+}
 
 void pipeline_reconnected(struct pipeline *pipeline)
 {

@@ -78,6 +78,9 @@ int64_t pipeline_due_ns(const struct pipeline *pipeline);
 void pipeline_reply(struct pipeline *pipeline, enum reply_kind kind, uint64_t token,
                     struct wire_message *message, bool no_responders);
 
+/* The server has denied a publish to this subject. */
+void pipeline_denied(struct pipeline *pipeline, const char *subject);
+
 /* The connection is back: asks again, sends again. */
 void pipeline_reconnected(struct pipeline *pipeline);
 
