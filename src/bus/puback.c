@@ -8,10 +8,11 @@
 #include <string.h>
 
 /*
- * nats-server's error codes (server/errors.json) of refusals that pass: insufficient resources
- * 10023, JetStream system temporarily unavailable 10008, JetStream not enabled 10039, storage
- * resources 10028 and 10047, stream store failed (full) 10077, stream offline 10118, no message
- * (raft) 10037.
+ * Every fault of the server's own (500 and above) may pass: no leader, short of resources, stream
+ * full. By number those that an old server may send without such a code (server/errors.json):
+ * JetStream system temporarily unavailable 10008, insufficient resources 10023, memory and storage
+ * resources 10028 and 10047, no message (raft) 10037, JetStream not enabled 10039, stream store
+ * failed (full) 10077, stream offline 10118.
  */
 static bool is_passing(int64_t code, int64_t err_code)
 {
@@ -26,7 +27,7 @@ static bool is_passing(int64_t code, int64_t err_code)
     case 10118:
         return true;
     default:
-        return code >= 500 && err_code == 0;
+        return code >= 500;
     }
 }
 
