@@ -66,15 +66,22 @@ static void remove_at(struct progress *progress, struct message_progress **at)
     progress->count--;
 }
 
-static struct message_progress *add_at(struct progress *progress, struct message_progress **at,
-                                       unsigned source, uint64_t sequence)
+static void make_room(struct progress *progress)
+{
+    if (progress->count < PROGRESS_MESSAGES_MAX)
+        return;
+    struct message_progress *oldest = progress->oldest;
+    remove_at(progress, find(progress, oldest->source, oldest->sequence));
+}
+
+static struct message_progress *add(struct progress *progress, unsigned source, uint64_t sequence)
 {
     struct message_progress *message = calloc(1, sizeof(*message));
     if (message == NULL)
         return NULL;
     message->source = source;
     message->sequence = sequence;
-    *at = message;
+    *find(progress, source, sequence) = message;
     message->older = progress->newest;
     *(message->older != NULL ? &message->older->newer : &progress->oldest) = message;
     progress->newest = message;
@@ -85,12 +92,11 @@ static struct message_progress *add_at(struct progress *progress, struct message
 void progress_note(struct progress *progress, unsigned source, uint64_t sequence, const char *rule)
 {
     pthread_mutex_lock(&progress->lock);
-    if (progress->count >= PROGRESS_MESSAGES_MAX) {
-        struct message_progress *oldest = progress->oldest;
-        remove_at(progress, find(progress, oldest->source, oldest->sequence));
+    struct message_progress *message = *find(progress, source, sequence);
+    if (message == NULL) {
+        make_room(progress);
+        message = add(progress, source, sequence);
     }
-    struct message_progress **at = find(progress, source, sequence);
-    struct message_progress *message = *at != NULL ? *at : add_at(progress, at, source, sequence);
     if (message != NULL && !has_rule(message, rule)) {
         size_t size = strlen(rule) + 1;
         struct done_rule *done = malloc(sizeof(*done) + size);
