@@ -84,6 +84,8 @@ static struct call *make_call(struct engine *engine)
 struct call *call_new(struct engine *engine, struct rule *rule, enum call_kind kind)
 {
     struct call *call = engine->free_calls;
+    if (call != NULL && call->thread == NULL && protect(call, make_thread) != 0)
+        return NULL;
     if (call != NULL)
         engine->free_calls = call->next_free;
     else if ((call = make_call(engine)) == NULL)
@@ -235,6 +237,14 @@ static void judge_limit(struct call *call, lua_State *L, enum cause cause)
               units_format_duration(limits->timeout_ns, duration));
 }
 
+/* Leaves a coroutine that cannot be used again to the collector. */
+static void drop_thread(struct call *call)
+{
+    luaL_unref(call->engine->L, LUA_REGISTRYINDEX, call->anchor);
+    call->thread = NULL;
+    call->anchor = LUA_NOREF;
+}
+
 static void reset_thread(lua_State *thread)
 {
 #if LUA_VERSION_RELEASE_NUM >= 50406
@@ -259,7 +269,6 @@ static void settle(struct call *call, int status)
         judge_limit(call, call->thread, CAUSE_MEMORY);
     bool out_of_memory = call->cause == CAUSE_MEMORY;
     if (!call->ended) {
-        call->ended = true;
         call->outcome = OUTCOME_ERROR;
         call->cause = CAUSE_ERROR;
         failure_of(call);
@@ -274,7 +283,11 @@ static void settle(struct call *call, int status)
     }
     limits_arm(limits, deadline_ns);
     limits->expired = expired;
-    reset_thread(call->thread); /* runs the pending __close, under what is left of the limits */
+    if (limits_died_in_hook(call->thread))
+        drop_thread(call);
+    else
+        reset_thread(call->thread); /* runs the pending __close, under what is left of the limits */
+    call->ended = true;
     if (out_of_memory)
         lua_gc(call->engine->L, LUA_GCCOLLECT);
 }

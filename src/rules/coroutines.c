@@ -163,6 +163,11 @@ static int coroutine_close(lua_State *L)
     int status = lua_status(thread);
     if (thread == L || (status == LUA_OK && lua_getstack(thread, 0, &activation)))
         return luaL_error(L, "cannot close a running coroutine");
+    if (limits_died_in_hook(thread)) {            /* its __close would run with hooks off */
+        lua_pushboolean(L, 0);                    /* false */
+        lua_pushliteral(L, "stopped by a limit"); /* false message */
+        return 2;
+    }
 #if LUA_VERSION_RELEASE_NUM >= 50406
     status = lua_closethread(thread, L);
 #else

@@ -29,13 +29,33 @@ static int base_pcall(lua_State *L)
     return finish_pcall(L, status, 0);
 }
 
+/*
+ * Stands before the rule's message handler, upvalue 1. When a limit is passed the error is raised
+ * inside the count hook, and a message handler runs right there, with hooks off: nothing could stop
+ * it.
+ */
+static int handle_message(lua_State *L)
+{
+    struct call *call = engine_of(L)->current;
+    lua_settop(L, 1); /* error */
+    if (call != NULL && call->ended)
+        return 1;
+    lua_pushvalue(L, lua_upvalueindex(1)); /* error handler */
+    lua_insert(L, 1);                      /* handler error */
+    lua_call(L, 1, 1);                     /* message */
+    return 1;
+}
+
 static int base_xpcall(lua_State *L)
 {
     int arguments = lua_gettop(L) - 2;
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    lua_pushboolean(L, 1); /* function handler .. true */
-    lua_pushvalue(L, 1);   /* function handler .. true function */
-    lua_rotate(L, 3, 2);   /* function handler true function .. */
+    lua_pushvalue(L, 2);                    /* function handler .. handler */
+    lua_pushcclosure(L, handle_message, 1); /* function handler .. guarded */
+    lua_replace(L, 2);                      /* function guarded .. */
+    lua_pushboolean(L, 1);                  /* function handler .. true */
+    lua_pushvalue(L, 1);                    /* function handler .. true function */
+    lua_rotate(L, 3, 2);                    /* function handler true function .. */
     int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, 2, finish_pcall);
     return finish_pcall(L, status, 2);
 }

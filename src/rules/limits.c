@@ -81,3 +81,8 @@ void limits_watch(lua_State *L)
 {
     lua_sethook(L, look, LUA_MASKCOUNT, LIMITS_HOOK_COUNT);
 }
+
+bool limits_died_in_hook(lua_State *thread)
+{
+    return lua_gethookcount(thread) != LIMITS_HOOK_COUNT;
+}

@@ -41,4 +41,10 @@ void limits_arm(struct limits *limits, int64_t deadline_ns);
  */
 void limits_watch(lua_State *L);
 
+/*
+ * Whether the hook has raised in this dead coroutine. Then Lua has left its hooks off for good: it
+ * must not run anything any more, not even its pending __close methods.
+ */
+bool limits_died_in_hook(lua_State *thread);
+
 #endif

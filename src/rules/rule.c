@@ -174,14 +174,15 @@ static void check_every(struct check *check)
     if (lua_isnil(L, -1))
         return;
     check->has_every = true;
-    bool is_list = lua_istable(L, -1) && lua_rawgeti(L, -1, 1) == LUA_TTABLE; /* every first? */
+    bool is_list = false;
+    if (lua_istable(L, -1)) {
+        is_list = lua_rawgeti(L, -1, 1) == LUA_TTABLE; /* every first */
+        lua_pop(L, 1);                                 /* every */
+    }
     if (!is_list) {
-        if (lua_istable(L, -2) && lua_gettop(L) > 2)
-            lua_pop(L, 1); /* every */
         check_every_pair(check, "every");
         return;
     }
-    lua_pop(L, 1); /* every */
     lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
     for (lua_Integer i = 1; i <= count; i++) {
         const char *place = lua_pushfstring(L, "every[%d]", (int)i); /* every place */

@@ -64,18 +64,18 @@ struct fixture {
 
 static struct fixture fixture;
 
-static int64_t fixture_monotonic(void *context)
+static inline int64_t fixture_monotonic(void *context)
 {
     return ((struct fixture *)context)->now_ns;
 }
 
-static int64_t fixture_wall(void *context)
+static inline int64_t fixture_wall(void *context)
 {
     (void)context;
     return INT64_C(1700000000500000000);
 }
 
-static void fixture_copy(char *to, size_t size, const char *from, size_t length)
+static inline void fixture_copy(char *to, size_t size, const char *from, size_t length)
 {
     if (length >= size)
         length = size - 1;
@@ -86,7 +86,7 @@ static void fixture_copy(char *to, size_t size, const char *from, size_t length)
 
 #define FIXTURE_COPY(to, from) fixture_copy(to, sizeof(to), from, (from) == NULL ? 0 : strlen(from))
 
-static void fixture_finished(void *context, void *token, const struct call_result *result)
+static inline void fixture_finished(void *context, void *token, const struct call_result *result)
 {
     struct fixture *f = context;
     struct end *end = &f->ends[f->end_count++ % ENDS_MAX];
@@ -115,8 +115,9 @@ static void fixture_finished(void *context, void *token, const struct call_resul
     }
 }
 
-static int fixture_request(void *context, struct engine *engine, uint64_t wait, const char *subject,
-                           const char *payload, size_t payload_size, struct error *err)
+static inline int fixture_request(void *context, struct engine *engine, uint64_t wait,
+                                  const char *subject, const char *payload, size_t payload_size,
+                                  struct error *err)
 {
     struct fixture *f = context;
     f->wait = wait;
@@ -132,13 +133,14 @@ static int fixture_request(void *context, struct engine *engine, uint64_t wait, 
     return 0;
 }
 
-static void fixture_in_progress(void *context, void *token)
+static inline void fixture_in_progress(void *context, void *token)
 {
     (void)token;
     ((struct fixture *)context)->in_progress++;
 }
 
-static void fixture_log(void *context, enum log_level level, const char *rule, const char *text)
+static inline void fixture_log(void *context, enum log_level level, const char *rule,
+                               const char *text)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
     struct fixture *f = context;
@@ -146,8 +148,8 @@ static void fixture_log(void *context, enum log_level level, const char *rule, c
     snprintf(f->log + used, sizeof(f->log) - used, "%s %s: %s\n", names[level], rule, text);
 }
 
-static void fixture_metric(void *context, enum metric_kind kind, const char *name,
-                           const struct header *labels, size_t label_count, double value)
+static inline void fixture_metric(void *context, enum metric_kind kind, const char *name,
+                                  const struct header *labels, size_t label_count, double value)
 {
     struct fixture *f = context;
     int used = snprintf(f->metric, sizeof(f->metric), "%d %s", (int)kind, name);
@@ -157,7 +159,7 @@ static void fixture_metric(void *context, enum metric_kind kind, const char *nam
     snprintf(f->metric + used, sizeof(f->metric) - (size_t)used, " %g", value);
 }
 
-static int fixture_setup(void **state)
+static inline int fixture_setup(void **state)
 {
     memset(&fixture, 0, sizeof(fixture));
     struct fixture *f = &fixture;
@@ -182,13 +184,14 @@ static int fixture_setup(void **state)
     return 0;
 }
 
-static int fixture_remove(const char *path, const struct stat *status, int type, struct FTW *walk)
+static inline int fixture_remove(const char *path, const struct stat *status, int type,
+                                 struct FTW *walk)
 {
     (void)status, (void)type, (void)walk;
     return remove(path);
 }
 
-static int fixture_teardown(void **state)
+static inline int fixture_teardown(void **state)
 {
     struct fixture *f = *state;
     engine_close(f->engine);
@@ -197,7 +200,7 @@ static int fixture_teardown(void **state)
 }
 
 /* Writes "<name>.lua"; `name` may be "lib/units". */
-static void write_rule(struct fixture *f, const char *name, const char *source)
+static inline void write_rule(struct fixture *f, const char *name, const char *source)
 {
     char path[256];
     const char *slash = strrchr(name, '/');
@@ -212,7 +215,7 @@ static void write_rule(struct fixture *f, const char *name, const char *source)
     assert_int_equal(fclose(file), 0);
 }
 
-static int try_open(struct fixture *f, struct engine **engine, struct error *err)
+static inline int try_open(struct fixture *f, struct engine **engine, struct error *err)
 {
     struct ruleset *ruleset = NULL;
     assert_int_equal(ruleset_read(&ruleset, f->dir, err), 0);
@@ -221,7 +224,7 @@ static int try_open(struct fixture *f, struct engine **engine, struct error *err
     return status;
 }
 
-static void open_engine(struct fixture *f)
+static inline void open_engine(struct fixture *f)
 {
     struct error err = {0};
     if (try_open(f, &f->engine, &err) != 0)
@@ -229,14 +232,14 @@ static void open_engine(struct fixture *f)
 }
 
 /* Opens an engine with one rule, "x". */
-static void open_with(struct fixture *f, const char *source)
+static inline void open_with(struct fixture *f, const char *source)
 {
     write_rule(f, "x", source);
     open_engine(f);
 }
 
 /* Opens an engine with one rule, "x", whose on_message has `body`. */
-static void open_handler(struct fixture *f, const char *body)
+static inline void open_handler(struct fixture *f, const char *body)
 {
     char source[4096];
     snprintf(source, sizeof(source),
@@ -245,7 +248,7 @@ static void open_handler(struct fixture *f, const char *body)
 }
 
 /* The error of an engine_open that must fail, without the folder's name. */
-static const char *open_error(struct fixture *f, const char *source)
+static inline const char *open_error(struct fixture *f, const char *source)
 {
     static struct error err;
     struct engine *engine = NULL;
@@ -263,7 +266,8 @@ static const char *open_error(struct fixture *f, const char *source)
 }
 
 /* Hands a message to a rule. The input stays valid until the next but 63rd. */
-static void send_to(struct fixture *f, const char *rule, const char *subject, const char *payload)
+static inline void send_to(struct fixture *f, const char *rule, const char *subject,
+                           const char *payload)
 {
     static struct input inputs[64];
     static uint64_t sequence;
@@ -282,19 +286,19 @@ static void send_to(struct fixture *f, const char *rule, const char *subject, co
     engine_call(f->engine, target, input, input);
 }
 
-static void send_message(struct fixture *f, const char *payload)
+static inline void send_message(struct fixture *f, const char *payload)
 {
     send_to(f, "x", "sensors.value", payload);
 }
 
-static struct end *last_end(struct fixture *f)
+static inline struct end *last_end(struct fixture *f)
 {
     assert_true(f->end_count > 0);
     return &f->ends[(f->end_count - 1) % ENDS_MAX];
 }
 
 /* Runs `body` as a handler's body and expects its error to be `rules file:line: error`. */
-static void assert_error_contains(struct fixture *f, const char *wanted)
+static inline void assert_error_contains(struct fixture *f, const char *wanted)
 {
     struct end *end = last_end(f);
     assert_int_equal(end->outcome, OUTCOME_ERROR);
@@ -303,7 +307,7 @@ static void assert_error_contains(struct fixture *f, const char *wanted)
     assert_null(strchr(end->error, '\n'));
 }
 
-static void assert_done(struct fixture *f)
+static inline void assert_done(struct fixture *f)
 {
     struct end *end = last_end(f);
     if (end->outcome != OUTCOME_DONE)
@@ -311,7 +315,7 @@ static void assert_done(struct fixture *f)
 }
 
 /* Runs a body in a new engine; it must return (assert inside it what must hold). */
-static void run_body(struct fixture *f, const char *body)
+static inline void run_body(struct fixture *f, const char *body)
 {
     open_handler(f, body);
     send_message(f, "{}");
@@ -319,7 +323,7 @@ static void run_body(struct fixture *f, const char *body)
     assert_done(f);
 }
 
-static void run_failing_body(struct fixture *f, const char *body, const char *wanted)
+static inline void run_failing_body(struct fixture *f, const char *body, const char *wanted)
 {
     open_handler(f, body);
     send_message(f, "{}");
@@ -327,13 +331,13 @@ static void run_failing_body(struct fixture *f, const char *body, const char *wa
     assert_error_contains(f, wanted);
 }
 
-static void assert_text_contains(const char *text, const char *wanted)
+static inline void assert_text_contains(const char *text, const char *wanted)
 {
     if (strstr(text, wanted) == NULL)
         fail_msg("wanted \"%s\" in \"%s\"", wanted, text);
 }
 
-static void advance(struct fixture *f, double seconds)
+static inline void advance(struct fixture *f, double seconds)
 {
     f->now_ns += (int64_t)(seconds * 1e9);
     engine_tick(f->engine);
