@@ -20,11 +20,9 @@ static const int64_t CALL_TIMEOUT_NS = 5 * NS_PER_S;
 static const int64_t PATIENCE_NS = 10 * NS_PER_S;
 static const int64_t PAUSE_NS = 250 * NS_PER_MS;
 
-/* Copies what matters out of the message. */
-static int take_reply(struct api_reply *reply, natsMsg *message, struct error *err)
+int api_reply_read(struct api_reply *reply, const char *text, size_t size, struct error *err)
 {
-    const char *text = natsMsg_GetData(message);
-    size_t size = (size_t)natsMsg_GetDataLength(message);
+    memset(reply, 0, sizeof(*reply));
     if (!json_scan_valid(text, size))
         return error_set(err, "the answer is no JSON");
     if (json_scan_has(text, size, "error")) {
@@ -69,7 +67,8 @@ static int call_once(struct control *control, struct api_reply *reply, const cha
                       "JetStream does not answer (not enabled for this account, or no leader)");
         return -1;
     }
-    int result = take_reply(reply, message, err);
+    int result = api_reply_read(reply, natsMsg_GetData(message),
+                                (size_t)natsMsg_GetDataLength(message), err);
     natsMsg_Destroy(message);
     *again = result == 0 && reply->code == TEMPORARILY_UNAVAILABLE;
     return result;

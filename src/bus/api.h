@@ -19,6 +19,7 @@ enum {
     API_INSUFFICIENT = 10023,
     API_CONSUMER_MISSING = 10014,
     API_CONSUMER_BAD_FILTER = 10093,
+    API_SEQUENCE_MISSING = 10043,
     API_NAME_IN_USE = 10058,
     API_STREAM_MISSING = 10059,
     API_SUBJECTS_OVERLAP = 10065
@@ -38,6 +39,12 @@ struct api_reply {
  */
 int api_call(struct control *control, struct api_reply *reply, const char *body, struct error *err,
              const char *operation, ...) __attribute__((format(printf, 5, 6)));
+
+/*
+ * Reads the text of an answer, which is copied. Returns 0, or -1 when it is none, or says that
+ * there is no JetStream. The caller frees the reply in the first case.
+ */
+int api_reply_read(struct api_reply *reply, const char *text, size_t size, struct error *err);
 
 void api_reply_free(struct api_reply *reply);
 

@@ -54,6 +54,26 @@ void wire_each_header(const struct wire_message *message,
     free((void *)names); /* the array is the caller's, the names are the message's */
 }
 
+void wire_each_header_value(const struct wire_message *message,
+                            void (*visit)(void *context, const char *name, const char *value),
+                            void *context)
+{
+    const char **names = NULL;
+    int name_count = 0;
+    if (natsMsgHeader_Keys(raw(message), &names, &name_count) != NATS_OK)
+        return;
+    for (int i = 0; i < name_count; i++) {
+        const char **values = NULL;
+        int count = 0;
+        if (natsMsgHeader_Values(raw(message), names[i], &values, &count) != NATS_OK)
+            continue;
+        for (int at = 0; at < count; at++)
+            visit(context, names[i], values[at] != NULL ? values[at] : "");
+        free((void *)values);
+    }
+    free((void *)names);
+}
+
 void wire_free(struct wire_message *message)
 {
     natsMsg_Destroy(raw(message));

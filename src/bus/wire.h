@@ -25,6 +25,11 @@ void wire_each_header(const struct wire_message *message,
                       void (*visit)(void *context, const char *name, const char *value),
                       void *context);
 
+/* The same with each of its values, where a header has several. */
+void wire_each_header_value(const struct wire_message *message,
+                            void (*visit)(void *context, const char *name, const char *value),
+                            void *context);
+
 /* Wakes libnats' collector thread (it frees there): free in bursts. NULL is fine. */
 void wire_free(struct wire_message *message);
 

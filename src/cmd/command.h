@@ -21,7 +21,7 @@ struct command {
     const char *details; /* more lines for `help NAME`; may be NULL */
 };
 
-extern const struct command command_run, command_check, command_feed, command_tap, command_health,
-    command_version;
+extern const struct command command_run, command_check, command_feed, command_tap, command_dead,
+    command_health, command_version;
 
 #endif
