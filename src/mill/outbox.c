@@ -26,6 +26,7 @@ enum {
 #define ACK_PATIENCE_MOST_NS  (5 * NS_PER_S)
 #define RETRY_FIRST_NS        (250 * NS_PER_MS) /* a leader election lasts about as long (ADR-22) */
 #define RETRY_LONGEST_NS      (5 * NS_PER_S)
+#define HELD_UP_NS            (NS_PER_S / 2) /* between two ticks: the worker was busy or cut off */
 
 enum entry_state { ENTRY_FREE, ENTRY_PREPARED, ENTRY_WAITING, ENTRY_RESTING };
 
@@ -49,6 +50,7 @@ struct entry_list {
 struct outbox {
     struct link *link;
     int64_t ack_patience_ns; /* how long one sending waits for its PubAck */
+    int64_t last_tick_ns;
     outbox_done done;
     void *context;
     struct entry **chunks;
@@ -347,6 +349,10 @@ void outbox_tick(struct outbox *outbox, int64_t now_ns)
 {
     if (!link_connected(outbox->link))
         return; /* nothing can be answered; outbox_resend follows */
+    bool held_up = now_ns - outbox->last_tick_ns > HELD_UP_NS;
+    outbox->last_tick_ns = now_ns;
+    if (held_up)
+        return; /* what is missing may lie unread, or outbox_resend is about to come */
     while (outbox->waiting.first != NULL && outbox->waiting.first->due_ns <= now_ns)
         try_failed(outbox, outbox->waiting.first, "no PubAck in time", now_ns);
     while (outbox->resting.first != NULL && outbox->resting.first->due_ns <= now_ns)
