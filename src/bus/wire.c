@@ -1,5 +1,6 @@
 #include "bus/wire.h"
 
+#include <limits.h>
 #include <nats/nats.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -195,7 +196,9 @@ enum pull_status wire_pull_status(const struct wire_message *message, int *code,
     const char *status = wire_header(message, "Status");
     if (status == NULL)
         return PULL_STATUS_NONE;
-    *code = atoi(status);
+    uint64_t number;
+    if (read_number(status, status + strlen(status), &number) && number <= INT_MAX)
+        *code = (int)number;
     *description = wire_header(message, "Description");
     const char *rest = wire_header(message, "Nats-Pending-Messages");
     if (rest != NULL && !read_number(rest, rest + strlen(rest), pending))
