@@ -107,7 +107,7 @@ int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine 
         .rules_version = engine_version(engine),
         .term_reasons = pipeline->term_reasons,
     };
-    engine_set_max_payload(engine, link_max_payload(link));
+    engine_put_to_work(engine, pipeline->options.activity, link_max_payload(link));
     return 0;
 }
 
@@ -301,8 +301,11 @@ static void on_tick(struct pipeline *pipeline, int64_t now_ns)
     counter_set(pipeline->options.counters->connected, link_connected(pipeline->link));
 }
 
+/* Timers publish too: while the outbox is full they wait, as messages do. */
 static void run_timers(struct pipeline *pipeline, int64_t now_ns)
 {
+    if (outbox_full(pipeline->outbox))
+        return;
     int64_t due_ns = engine_due_ns(pipeline->current->engine);
     if (due_ns >= 0 && due_ns <= now_ns)
         engine_tick(pipeline->current->engine);
@@ -343,6 +346,8 @@ void pipeline_tick(struct pipeline *pipeline)
 
 int64_t pipeline_due_ns(const struct pipeline *pipeline)
 {
+    if (outbox_full(pipeline->outbox))
+        return -1; /* a PubAck, or its absence, brings the next round */
     int64_t due_ns = engine_due_ns(pipeline->current->engine);
     for (const struct generation *old = pipeline->retired; old != NULL; old = old->next) {
         int64_t old_due_ns = engine_due_ns(old->engine);

@@ -71,7 +71,7 @@ bool pipeline_round(struct pipeline *pipeline);
  * acts. */
 void pipeline_tick(struct pipeline *pipeline);
 
-/* When the engine's next timer is due, clock_monotonic_ns; -1: none. */
+/* When the engine's next timer is due, clock_monotonic_ns; -1: none, or timers wait for the outbox. */
 int64_t pipeline_due_ns(const struct pipeline *pipeline);
 
 /* A reply from the link; takes the message over. REPLY_BARRIER is the worker's own. */
@@ -96,6 +96,9 @@ int pipeline_swap(struct pipeline *pipeline, struct engine *engine, struct error
 
 /* Asks for nothing more; what has arrived is still worked on. */
 void pipeline_drain(struct pipeline *pipeline);
+
+/* Ends the rules' timers and runs their on_unload: the end, once pipeline_idle. */
+void pipeline_unload(struct pipeline *pipeline);
 
 /* Gives back what no rule has seen and ends the handlers that wait (shutdown's patience is over).
  */

@@ -386,7 +386,6 @@ void pipeline_engine_options(struct pipeline *pipeline, struct engine_options *o
                 .log = on_log,
                 .metric = telemetry_rule_metric,
             },
-        .activity = pipeline->options.activity,
         .worker_id = pipeline->options.worker_id,
         .worker_count = pipeline->options.worker_count,
     };
@@ -425,7 +424,7 @@ int pipeline_swap(struct pipeline *pipeline, struct engine *engine, struct error
 {
     if (engine_carry_state(engine, pipeline->current->engine, err) != 0)
         return -1;
-    engine_set_max_payload(engine, link_max_payload(pipeline->link));
+    engine_put_to_work(engine, pipeline->options.activity, link_max_payload(pipeline->link));
     struct generation *next = generation_new(engine, pipeline->generations + 1);
     if (next == NULL)
         return error_set(err, "out of memory");
@@ -438,4 +437,15 @@ int pipeline_swap(struct pipeline *pipeline, struct engine *engine, struct error
     pipeline->settler.rules_version = engine_version(engine);
     engine_retire(old->engine, requeue, pipeline);
     return 0;
+}
+
+/* There is no queued call left when nothing is in flight. */
+static void no_requeue(void *context, const char *rule, const struct input *input, void *token)
+{
+    (void)context, (void)rule, (void)input, (void)token;
+}
+
+void pipeline_unload(struct pipeline *pipeline)
+{
+    engine_retire(pipeline->current->engine, no_requeue, pipeline);
 }

@@ -5,8 +5,8 @@
  * has arrived: a worker that was held up does not mistake its own delay for the server's silence.
  *
  * Stopping: DRAIN asks for nothing more and sends a barrier; when that comes round, all that the
- * server had sent is here. When nothing is in flight any more, a second barrier makes sure that the
- * server has seen every ack; then the link closes and the loop runs out.
+ * server had sent is here. When nothing is in flight any more, the rules are unloaded; then a second
+ * barrier makes sure that the server has seen every ack, the link closes and the loop runs out.
  */
 #include "mill/worker.h"
 
@@ -30,6 +30,7 @@ enum stage {
     STAGE_RUNNING,
     STAGE_DRAINING,  /* the first barrier is out: messages may still arrive */
     STAGE_FINISHING, /* all has arrived: waiting until nothing is in flight */
+    STAGE_UNLOADING, /* the rules' on_unload runs, and what it publishes is stored */
     STAGE_LEAVING,   /* the second barrier is out */
     STAGE_CLOSED
 };
@@ -134,6 +135,10 @@ static void on_last_barrier_timeout(uv_timer_t *timer)
 static void advance(struct worker *worker)
 {
     if (worker->stage == STAGE_FINISHING && pipeline_idle(worker->pipeline)) {
+        worker->stage = STAGE_UNLOADING;
+        pipeline_unload(worker->pipeline);
+    }
+    if (worker->stage == STAGE_UNLOADING && pipeline_idle(worker->pipeline)) {
         worker->stage = STAGE_LEAVING;
         link_barrier(worker->link, BARRIER_LEAVING);
         uv_timer_start(&worker->last_barrier, on_last_barrier_timeout, LAST_BARRIER_MS, 0);

@@ -144,8 +144,9 @@ int engine_open(struct engine **out, struct ruleset *ruleset, const struct engin
     return 0;
 }
 
-void engine_set_max_payload(struct engine *engine, size_t max_payload)
+void engine_put_to_work(struct engine *engine, struct engine_activity *activity, size_t max_payload)
 {
+    engine->activity = activity;
     engine->options.host.max_payload = max_payload;
 }
 

@@ -44,7 +44,8 @@ struct input {
     uint64_t pending;
     int64_t time_ns; /* when the message was stored, since 1970 */
     enum payload_format format;
-    /* Calls `visit` with each header's name and first value; NULL when there are none. */
+    /* Calls `visit`, which always returns, with each header's name and first value; NULL when
+       there are none. */
     void (*each_header)(const struct input *input,
                         void (*visit)(void *context, const char *name, const char *value),
                         void *context);
@@ -107,10 +108,10 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
  */
 struct engine_host {
     void *context;
-    int64_t (*monotonic_ns)(void *context); /* for timers and limits; NULL: clock_monotonic_ns */
+    int64_t (*monotonic_ns)(void *context); /* for timers and waits; NULL: clock_monotonic_ns */
     int64_t (*wall_ns)(void *context);      /* for mill.now; NULL: clock_wall_ns */
-    /* A handler ended. `token` is what engine_call was given; NULL for a timer, on_load, on_unload.
-     */
+    /* A handler ended. `token` is what engine_call was given; NULL for a timer and on_unload.
+       How a top level or on_load ended is engine_open's result and not reported here. */
     void (*finished)(void *context, void *token, const struct call_result *result);
     /* mill.request: send it; answer later with engine_reply(engine, wait, ..). Returns 0 or -1. */
     int (*request)(void *context, struct engine *engine, uint64_t wait, const char *subject,
@@ -125,8 +126,8 @@ struct engine_host {
 };
 
 struct engine_limits {
-    int64_t timeout_ns;
-    int64_t memory; /* bytes */
+    int64_t timeout_ns; /* by the real clock, whatever the host's says; 0: none */
+    int64_t memory;     /* bytes; 0: no limit */
 };
 
 /*
@@ -154,8 +155,13 @@ struct engine_options {
 int engine_open(struct engine **engine, struct ruleset *ruleset,
                 const struct engine_options *options, struct error *err);
 
-/* Sets the host's max_payload, which is known only when a server is connected. */
-void engine_set_max_payload(struct engine *engine, size_t max_payload);
+/*
+ * Puts an engine that was built elsewhere to work: sets what is known, and safe to share, only now. `activity`
+ * as in engine_options (a build runs on another thread than the engine that works, so it must not
+ * write there); `max_payload` as in engine_host.
+ */
+void engine_put_to_work(struct engine *engine, struct engine_activity *activity,
+                        size_t max_payload);
 
 /* Ends everything; calls under way are not reported. NULL is fine. */
 void engine_close(struct engine *engine);
