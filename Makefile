@@ -29,8 +29,10 @@ INTEGRATION_TESTS := $(patsubst tests/integration/test_%.c,$(BUILD)/tests/integr
 HARNESS           := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%.o,\
                        $(filter-out tests/integration/test_%,$(wildcard tests/integration/*.c)))
 FILTER            := $(BUILD)/tests/filter.o
+CHAOS             := $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%.o,\
+                       $(filter-out tests/chaos/main.c,$(wildcard tests/chaos/*.c)))
 
-.PHONY: all setup demo test unit lint format clean help
+.PHONY: all setup demo test unit chaos lint format clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -50,6 +52,12 @@ test: setup ## all tests, unit and integration (TESTS=name runs those whose name
 unit: setup ## the unit tests alone
 	@$(MAKE) --no-print-directory $(UNIT_TESTS)
 	@scripts/run-tests $(BUILD)/tests unit_
+
+chaos: setup ## kill, pause and reload at random, lose and double nothing (SEED= INPUTS= SECONDS_OF_FAULTS= ROUNDS=)
+	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/tests/chaos/chaos
+	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/tests/chaos/chaos \
+	  $(if $(SEED),--seed $(SEED)) $(if $(INPUTS),--inputs $(INPUTS)) \
+	  $(if $(SECONDS_OF_FAULTS),--seconds $(SECONDS_OF_FAULTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: setup ## format check, static analysis, shell and Lua lint, the include rules
 	@scripts/setup lint
@@ -86,6 +94,11 @@ $(BUILD)/tests/%.o: tests/%.c
 	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Itests -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/unit_%: $(BUILD)/tests/unit/test_%.o $(FILTER) $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+
+$(BUILD)/tests/integration_chaos: $(CHAOS)
+
+$(BUILD)/tests/chaos/chaos: $(BUILD)/tests/chaos/main.o $(CHAOS) $(HARNESS) $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
 $(BUILD)/tests/integration_%: $(BUILD)/tests/integration/test_%.o $(HARNESS) $(FILTER) $(LIBRARY)
