@@ -438,6 +438,11 @@ int outgoing_header(struct outgoing *outgoing, const char *name, const char *val
     return natsMsgHeader_Set((natsMsg *)outgoing, name, value) == NATS_OK ? 0 : -1;
 }
 
+int outgoing_add_header(struct outgoing *outgoing, const char *name, const char *value)
+{
+    return natsMsgHeader_Add((natsMsg *)outgoing, name, value) == NATS_OK ? 0 : -1;
+}
+
 void outgoing_free(struct outgoing *outgoing)
 {
     natsMsg_Destroy((natsMsg *)outgoing);

@@ -104,6 +104,8 @@ int link_barrier(struct link *link, uint64_t token);
 struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
                               const char *subject, const char *payload, size_t size);
 int outgoing_header(struct outgoing *outgoing, const char *name, const char *value);
+/* The same, but a value that is there already stays beside it. */
+int outgoing_add_header(struct outgoing *outgoing, const char *name, const char *value);
 void outgoing_free(struct outgoing *outgoing); /* burst these, as with wire_free; NULL is fine */
 const char *outgoing_subject(const struct outgoing *outgoing);
 size_t outgoing_size(const struct outgoing *outgoing);

@@ -77,7 +77,7 @@ static void copy_header(void *context, const char *name, const char *value)
         snprintf(renamed, sizeof(renamed), "Tidemill-Original-%s", name);
         name = renamed;
     }
-    copy->failed |= outgoing_header(copy->outgoing, name, value);
+    copy->failed |= outgoing_add_header(copy->outgoing, name, value);
 }
 
 static int put_headers(struct outgoing *outgoing, const struct delivery *delivery,
@@ -85,7 +85,7 @@ static int put_headers(struct outgoing *outgoing, const struct delivery *deliver
 {
     const struct source_config *config = delivery->source->config;
     struct copy copy = {.outgoing = outgoing};
-    wire_each_header(delivery->message, copy_header, &copy);
+    wire_each_header_value(delivery->message, copy_header, &copy);
 
     int failed = copy.failed;
     failed |= put(outgoing, "Tidemill-Reason", delivery->failure.reason);

@@ -64,7 +64,8 @@ static struct {
     int headers_left;    /* so many more outgoing_header succeed, when not negative */
     struct sent *sent;
     size_t sent_count, sent_capacity;
-    size_t outgoing_live; /* made and not freed */
+    struct outgoing *last; /* what link_send took last; valid until it is freed */
+    size_t outgoing_live;  /* made and not freed */
     size_t wires_freed;
 } bus = {.headers_left = -1};
 
@@ -136,7 +137,7 @@ struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool trac
     return outgoing;
 }
 
-int outgoing_header(struct outgoing *outgoing, const char *name, const char *value)
+int outgoing_add_header(struct outgoing *outgoing, const char *name, const char *value)
 {
     if (bus.headers_left == 0)
         return -1;
@@ -157,6 +158,20 @@ static const char *outgoing_header_of(const struct outgoing *outgoing, const cha
             return outgoing->headers[i].value;
     }
     return NULL;
+}
+
+/* As libnats: the name's case counts, and a second value replaces the first. */
+int outgoing_header(struct outgoing *outgoing, const char *name, const char *value)
+{
+    for (size_t i = 0; bus.headers_left != 0 && i < outgoing->header_count; i++) {
+        struct fake_header *header = &outgoing->headers[i];
+        if (strcmp(header->name, name) != 0)
+            continue;
+        free(header->value);
+        header->value = strdup(value);
+        return 0;
+    }
+    return outgoing_add_header(outgoing, name, value);
 }
 
 void outgoing_free(struct outgoing *outgoing)
@@ -193,6 +208,7 @@ int link_send(struct link *link, struct outgoing *outgoing, struct error *err)
     snprintf(sent->id, sizeof(sent->id), "%s", id != NULL ? id : "");
     sent->kind = outgoing->tracked ? (char)REPLY_PUBLISH : 0;
     sent->token = outgoing->token;
+    bus.last = outgoing;
     return 0;
 }
 
