@@ -348,6 +348,13 @@ static bool all_ended(const struct supervisor *supervisor)
     return true;
 }
 
+/* While the loop does not listen, a request to reload or to tell the status must not be deadly. */
+static void ignore_requests(void)
+{
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+}
+
 static void close_handles(struct supervisor *supervisor)
 {
     if (uv_is_closing((uv_handle_t *)&supervisor->poke))
@@ -356,6 +363,7 @@ static void close_handles(struct supervisor *supervisor)
     supervisor->watch = NULL;
     for (size_t i = 0; i < SIGNALS; i++)
         uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
+    ignore_requests();
     uv_close((uv_handle_t *)&supervisor->poke, NULL);
     uv_close((uv_handle_t *)&supervisor->tick, NULL);
     uv_close((uv_handle_t *)&supervisor->patience, NULL);
@@ -536,6 +544,7 @@ int supervisor_run(const struct config *config)
 {
     struct supervisor supervisor = {.config = config, .exit_status = EXIT_FAILED};
     struct error err;
+    ignore_requests();
     if (library_open(&err) != 0) {
         log_error("supervisor", "%s", err.text);
         return EXIT_FAILED;

@@ -159,7 +159,9 @@ static void start_mill(struct stage *stage, struct mill *mill)
 static void bury_mill(struct stage *stage, struct mill *mill)
 {
     int status = process_status(mill->process);
-    if (status >= 128 && !(mill->killed && status == STATUS_KILLED))
+    /* Before main() any signal ends any program. */
+    bool early = status == 128 + SIGHUP && process_text(mill->process)[0] == '\0';
+    if (status >= 128 && !(mill->killed && status == STATUS_KILLED) && !early)
         complain(stage, "tidemill %u died of signal %d", mill->number, status - 128);
     if (process_count_text(mill->process, "Sanitizer") > 0 ||
         process_count_text(mill->process, "runtime error:") > 0)
