@@ -16,6 +16,11 @@
 #include "rules/schedule.h"
 #include "rules/state.h"
 
+const char *engine_lua_version(void)
+{
+    return LUA_VERSION_MAJOR "." LUA_VERSION_MINOR "." LUA_VERSION_RELEASE;
+}
+
 const char *cause_name(enum cause cause)
 {
     static const char *const names[] = {
@@ -306,11 +311,12 @@ void engine_retire(struct engine *engine,
         const struct input *input = NULL;
         void *token = NULL;
         schedule_cancel_all(rule);
+        bool draining = rule->draining;
         rule->draining = true; /* nothing starts while the queue is given away */
         while (rule_take(rule, &input, &token))
             requeue(context, rule->file->name, input, token);
         unload(engine, rule);
-        rule->draining = false;
+        rule->draining = draining;
     }
 }
 

@@ -163,6 +163,9 @@ int engine_open(struct engine **engine, struct ruleset *ruleset,
 void engine_put_to_work(struct engine *engine, struct engine_activity *activity,
                         size_t max_payload);
 
+/* The Lua it was built with: "5.4.4". */
+const char *engine_lua_version(void);
+
 /* Ends everything; calls under way are not reported. NULL is fine. */
 void engine_close(struct engine *engine);
 

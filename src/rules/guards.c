@@ -231,3 +231,43 @@ void guards_open_table(lua_State *L)
                                       {NULL, NULL}};
     wrap(L, guards);
 }
+
+static int os_date(lua_State *L)
+{
+    size_t size = 0;
+    luaL_optlstring(L, 1, "%c", &size);
+    if (size > GUARD_DATE_MAX)
+        return luaL_error(L, "os.date: a format of more than %d bytes", GUARD_DATE_MAX);
+    return call_original(L);
+}
+
+void guards_open_os(lua_State *L)
+{
+    static const luaL_Reg guards[] = {{"date", os_date}, {NULL, NULL}};
+    wrap(L, guards);
+}
+
+/* Upvalue 1 is cjson's decode_max_depth or encode_max_depth. */
+static int cjson_max_depth(lua_State *L)
+{
+    if (luaL_optinteger(L, 1, 1) > GUARD_CJSON_DEPTH_MAX)
+        return luaL_error(L, "cjson: a depth of more than %d", GUARD_CJSON_DEPTH_MAX);
+    return call_original(L);
+}
+
+/* cjson.new(): another instance, guarded as well. */
+static int cjson_new(lua_State *L)
+{
+    call_original(L); /* cjson */
+    guards_open_cjson(L);
+    return 1;
+}
+
+void guards_open_cjson(lua_State *L)
+{
+    static const luaL_Reg guards[] = {{"decode_max_depth", cjson_max_depth},
+                                      {"encode_max_depth", cjson_max_depth},
+                                      {"new", cjson_new},
+                                      {NULL, NULL}};
+    wrap(L, guards);
+}

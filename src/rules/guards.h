@@ -12,14 +12,18 @@
  */
 
 enum {
-    GUARD_BYTES_MAX = 16 << 20, /* a string made by one string.rep */
-    GUARD_RANGE_MAX = 4 << 20,  /* elements that one table function may walk over */
-    GUARD_SORT_MAX = 256 << 10  /* elements of one table.sort: 0.2 s */
+    GUARD_BYTES_MAX = 16 << 20,   /* a string made by one string.rep */
+    GUARD_RANGE_MAX = 4 << 20,    /* elements that one table function may walk over */
+    GUARD_SORT_MAX = 256 << 10,   /* elements of one table.sort: 0.2 s */
+    GUARD_CJSON_DEPTH_MAX = 1000, /* nesting: lua-cjson recurses on the C stack */
+    GUARD_DATE_MAX = 1000         /* bytes of the format of os.date: each % costs a strftime */
 };
 
 /* All LJMP; the library table stays on the top. */
 void guards_open_base(lua_State *L);
 void guards_open_table(lua_State *L);
+void guards_open_os(lua_State *L);
+void guards_open_cjson(lua_State *L);
 /* The place for a pattern matcher with a budget of its own, too: find, match, gmatch, gsub. */
 void guards_open_string(lua_State *L);
 

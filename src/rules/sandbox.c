@@ -260,8 +260,9 @@ static int base_require(lua_State *L)
     if (strcmp(name, "cjson") == 0) {
         lua_pushcfunction(L, luaopen_cjson); /* name modules open */
         lua_call(L, 0, 1);                   /* name modules cjson */
-        lua_pushvalue(L, -1);                /* name modules cjson cjson */
-        lua_setfield(L, 2, name);            /* name modules cjson */
+        guards_open_cjson(L);
+        lua_pushvalue(L, -1);     /* name modules cjson cjson */
+        lua_setfield(L, 2, name); /* name modules cjson */
         return 1;
     }
     if (ruleset_module(rule->engine->ruleset, name) == NULL)
@@ -303,6 +304,8 @@ void sandbox_open(lua_State *L)
             guards_open_table(L);
         else if (libraries[i].open == luaopen_coroutine)
             coroutines_open(L);
+        else if (libraries[i].open == luaopen_os)
+            guards_open_os(L);
         cut_down(L, libraries[i].names);
         lua_pop(L, 1); /* globals */
     }

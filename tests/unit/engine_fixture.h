@@ -52,7 +52,8 @@ struct fixture {
 
     struct end ends[ENDS_MAX];
     size_t end_count;
-    char log[4096]; /* "info x: text\n" */
+    char log[4096];    /* "info x: text\n" */
+    bool seen_running; /* the activity said so while the rule logged */
     char metric[512];
     uint64_t wait; /* of the last request */
     char request_subject[128], request_payload[256];
@@ -145,6 +146,7 @@ static inline void fixture_log(void *context, enum log_level level, const char *
     static const char *const names[] = {"debug", "info", "warn", "error"};
     struct fixture *f = context;
     size_t used = strlen(f->log);
+    f->seen_running = atomic_load(&f->activity.started_ns) > 0;
     snprintf(f->log + used, sizeof(f->log) - used, "%s %s: %s\n", names[level], rule, text);
 }
 
@@ -241,7 +243,7 @@ static inline void open_with(struct fixture *f, const char *source)
 /* Opens an engine with one rule, "x", whose on_message has `body`. */
 static inline void open_handler(struct fixture *f, const char *body)
 {
-    char source[4096];
+    char source[8192];
     snprintf(source, sizeof(source),
              "return { subjects = { \">\" }, on_message = function(msg)\n%s\nend }", body);
     open_with(f, source);
@@ -271,13 +273,13 @@ static inline void send_to(struct fixture *f, const char *rule, const char *subj
 {
     static struct input inputs[64];
     static uint64_t sequence;
-    struct input *input = &inputs[sequence % 64];
+    struct input *input = &inputs[sequence++ % 64];
     *input = (struct input){.subject = subject,
                             .payload = payload,
                             .payload_size = strlen(payload),
                             .stream = "clientA_sensor",
                             .consumer = "rule_executor",
-                            .sequence = ++sequence,
+                            .sequence = sequence,
                             .delivered = 1,
                             .pending = 7,
                             .time_ns = INT64_C(1700000000123456789)};

@@ -233,6 +233,17 @@ static void test_cjson_can_be_required_and_is_the_rules_own(void **state)
     assert_string_equal(f->log, "info b: [1] true\n");
 }
 
+static void test_the_depth_of_cjson_is_capped(void **state)
+{
+    run_body(*state, "local cjson = require('cjson')\n"
+                     "for _, c in ipairs { cjson, cjson.new(), cjson.new().new() } do\n"
+                     "  assert(not pcall(c.decode_max_depth, 1e9))\n"
+                     "  assert(not pcall(c.encode_max_depth, 1 << 30))\n"
+                     "  assert(c.decode_max_depth(10) == 10 and c.decode_max_depth() == 10)\n"
+                     "  assert(not pcall(c.decode, ('['):rep(11) .. (']'):rep(11)))\n"
+                     "end");
+}
+
 static void test_bytecode_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -260,6 +271,14 @@ static void test_table_functions_refuse_huge_ranges_at_once(void **state)
                      "assert(not pcall(table.unpack, long))\n"
                      "for _, f in ipairs { table.insert, table.remove, table.sort, table.concat\n"
                      "} do assert(not pcall(f, long, 1, 1)) end");
+}
+
+static void test_the_format_of_a_date_is_capped(void **state)
+{
+    run_body(*state,
+             "assert(not pcall(os.date, ('%c'):rep(1000)))\n"
+             "assert(os.date('!%Y-%m-%d', 0) == '1970-01-01' and os.date('!*t', 0).year == 1970)\n"
+             "assert(type(os.date()) == 'string')");
 }
 
 static void test_table_functions_work_as_in_the_manual_otherwise(void **state)
@@ -394,9 +413,11 @@ int main(void)
         engine_test(test_an_error_in_a_module_names_the_module),
         engine_test(test_a_module_cannot_hide_a_limit),
         engine_test(test_cjson_can_be_required_and_is_the_rules_own),
+        engine_test(test_the_depth_of_cjson_is_capped),
         engine_test(test_bytecode_is_refused),
         engine_test(test_string_rep_is_capped),
         engine_test(test_table_functions_refuse_huge_ranges_at_once),
+        engine_test(test_the_format_of_a_date_is_capped),
         engine_test(test_table_functions_work_as_in_the_manual_otherwise),
         engine_test(test_pcall_and_xpcall_work_as_in_the_manual),
         engine_test(test_coroutines_work_as_in_the_manual),

@@ -1,0 +1,191 @@
+#include "unit/engine_fixture.h"
+
+/* No rule outlives its limits, and none harms the next call. */
+
+static void assert_stopped_by(struct fixture *f, enum cause cause)
+{
+    assert_int_equal(f->end_count, 1);
+    assert_int_equal(last_end(f)->outcome, OUTCOME_ERROR);
+    assert_string_equal(cause_name(last_end(f)->cause), cause_name(cause));
+    assert_string_equal(f->log, "");
+    /* the next calls are none the worse for it, and as limited as the first */
+    send_message(f, "fine");
+    assert_int_equal(f->end_count, 2);
+    assert_done(f);
+    send_message(f, "{}");
+    assert_int_equal(f->end_count, 3);
+    assert_int_equal(last_end(f)->cause, cause);
+}
+
+static void stop_body(struct fixture *f, const char *body, enum cause cause)
+{
+    char guarded[4096];
+    if (cause == CAUSE_MEMORY) /* to eat the memory may take its time */
+        f->options.limits.timeout_ns = 60 * NS_PER_S;
+    snprintf(guarded, sizeof(guarded),
+             "if msg.raw == 'fine' then return end\n%s\nprint('not reached')", body);
+    open_handler(f, guarded);
+    send_message(f, "{}");
+    assert_stopped_by(f, cause);
+}
+
+static void test_an_endless_loop_is_stopped(void **state)
+{
+    stop_body(*state, "while true do end", CAUSE_TIMEOUT);
+    assert_text_contains(fixture.ends[0].error, "x.lua:3: stopped: it ran longer than 100ms");
+}
+
+static void test_an_endless_loop_inside_pcall_is_stopped(void **state)
+{
+    stop_body(*state, "while true do pcall(function() while true do end end) end", CAUSE_TIMEOUT);
+}
+
+static void test_an_endless_loop_inside_xpcall_and_its_handler_is_stopped(void **state)
+{
+    stop_body(*state, "xpcall(function() while true do end end, function() while true do end end)",
+              CAUSE_TIMEOUT);
+}
+
+static void test_an_endless_loop_inside_coroutines_is_stopped(void **state)
+{
+    stop_body(*state,
+              "local co = coroutine.create(function() coroutine.wrap(function()\n"
+              "while true do end end)() end) while true do coroutine.resume(co) end",
+              CAUSE_TIMEOUT);
+}
+
+static void test_an_endless_loop_in_a_close_handler_is_stopped(void **state)
+{
+    stop_body(*state,
+              "local x <close> = setmetatable({}, { __close = function() while true do end end })\n"
+              "local co = coroutine.create(function() local y <close> = x coroutine.yield() end)\n"
+              "coroutine.resume(co) coroutine.close(co)",
+              CAUSE_TIMEOUT);
+}
+
+static void test_a_message_handler_cannot_outlive_the_limit(void **state)
+{
+    stop_body(*state,
+              "local function again() return xpcall(error, again) end\n"
+              "while true do xpcall(error, again) end",
+              CAUSE_TIMEOUT);
+}
+
+static void test_the_time_of_waiting_does_not_count(void **state)
+{
+    struct fixture *f = *state;
+    open_handler(f, "mill.sleep(100) for i = 1, 1000 do end mill.sleep(100)");
+    send_message(f, "{}");
+    advance(f, 100);
+    advance(f, 100);
+    assert_done(f);
+}
+
+static void test_the_time_before_and_after_a_wait_adds_up(void **state)
+{
+    struct fixture *f = *state;
+    f->options.limits.timeout_ns = 200 * NS_PER_MS;
+    open_handler(f, "local t = os.clock() while os.clock() - t < 0.12 do end\n"
+                    "mill.sleep(1)\n"
+                    "t = os.clock() while os.clock() - t < 0.12 do end");
+    send_message(f, "{}");
+    advance(f, 1);
+    assert_int_equal(last_end(f)->cause, CAUSE_TIMEOUT);
+    assert_text_contains(last_end(f)->error, "x.lua:4:");
+}
+
+static void test_memory_growth_is_stopped(void **state)
+{
+    stop_body(*state, "local t = {} for i = 1, 1e9 do t[i] = { i } end", CAUSE_MEMORY);
+    assert_text_contains(fixture.ends[0].error, "out of memory");
+    assert_true(engine_memory(fixture.engine) < (8 << 20));
+}
+
+static void test_memory_growth_cannot_be_caught(void **state)
+{
+    stop_body(*state,
+              "pcall(function() local s = ('x'):rep(1 << 20) while true do s = s .. s end end)",
+              CAUSE_MEMORY);
+}
+
+static void test_memory_growth_in_a_coroutine_cannot_be_caught(void **state)
+{
+    stop_body(*state,
+              "coroutine.resume(coroutine.create(function()\n"
+              "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end end))",
+              CAUSE_MEMORY);
+}
+
+static void test_a_memory_error_replaced_by_a_close_handler_is_still_one(void **state)
+{
+    stop_body(*state,
+              "pcall(function() local c <close> = setmetatable({}, { __close = function() "
+              "error('hi') end })\n"
+              "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end end)",
+              CAUSE_MEMORY);
+}
+
+static void test_memory_that_a_rule_keeps_fails_its_calls_not_the_process(void **state)
+{
+    struct fixture *f = *state;
+    f->options.limits.timeout_ns = 60 * NS_PER_S;
+    open_with(f, "local kept = {}\nreturn { subjects = {'>'}, on_message = function(msg)\n"
+                 "for i = 1, 1e9 do kept[#kept + 1] = { i } end end }");
+    for (int i = 0; i < 5; i++)
+        send_message(f, "{}");
+    assert_int_equal(f->end_count, 5);
+    assert_int_equal(last_end(f)->cause, CAUSE_MEMORY);
+}
+
+static void test_garbage_is_collected_instead_of_counted(void **state)
+{
+    struct fixture *f = *state;
+    f->options.limits.timeout_ns = 20 * NS_PER_S;
+    run_body(f, "for i = 1, 3000 do local s = ('x'):rep(100000) .. i end");
+}
+
+static void test_endless_recursion_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    f->options.limits.memory = 256 << 20;
+    f->options.limits.timeout_ns = 20 * NS_PER_S;
+    run_failing_body(f, "local function f() return 1 + f() end f()", "stack overflow");
+}
+
+static void test_endless_recursion_through_c_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    f->options.limits.timeout_ns = 20 * NS_PER_S;
+    run_failing_body(f, "local function f() return (('x'):gsub('x', f)) end f()", "overflow");
+}
+
+static void test_nested_coroutines_without_end_are_an_error(void **state)
+{
+    struct fixture *f = *state;
+    f->options.limits.timeout_ns = 20 * NS_PER_S;
+    run_failing_body(f, "local function f() return coroutine.wrap(f)() end f()", "overflow");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        engine_test(test_an_endless_loop_is_stopped),
+        engine_test(test_an_endless_loop_inside_pcall_is_stopped),
+        engine_test(test_an_endless_loop_inside_xpcall_and_its_handler_is_stopped),
+        engine_test(test_an_endless_loop_inside_coroutines_is_stopped),
+        engine_test(test_an_endless_loop_in_a_close_handler_is_stopped),
+        engine_test(test_a_message_handler_cannot_outlive_the_limit),
+        engine_test(test_the_time_of_waiting_does_not_count),
+        engine_test(test_the_time_before_and_after_a_wait_adds_up),
+        engine_test(test_memory_growth_is_stopped),
+        engine_test(test_memory_growth_cannot_be_caught),
+        engine_test(test_memory_growth_in_a_coroutine_cannot_be_caught),
+        engine_test(test_a_memory_error_replaced_by_a_close_handler_is_still_one),
+        engine_test(test_memory_that_a_rule_keeps_fails_its_calls_not_the_process),
+        engine_test(test_garbage_is_collected_instead_of_counted),
+        engine_test(test_endless_recursion_is_an_error),
+        engine_test(test_endless_recursion_through_c_is_an_error),
+        engine_test(test_nested_coroutines_without_end_are_an_error),
+    };
+    return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
+}
