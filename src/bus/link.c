@@ -37,7 +37,6 @@ struct link {
     natsConnection *connection;
     natsSubscription *replies;
     uv_async_t wake;
-    uv_work_t closing_work;
     struct link_handler handler;
     char inbox[INBOX_SIZE];
     size_t reply_prefix_size; /* of "<inbox>.r." */
@@ -302,20 +301,12 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
     return 0;
 }
 
-/* On a pool thread: libnats' close waits for a PONG, which only the loop can read. */
-static void close_connection(uv_work_t *work)
-{
-    struct link *link = work->data;
-    natsConnection_Close(link->connection);
-}
-
-static void on_connection_closed(uv_work_t *work, int status)
-{
-    struct link *link = work->data;
-    (void)status; /* never cancelled */
-    uv_close((uv_handle_t *)&link->wake, NULL);
-}
-
+/*
+ * On the loop's thread alone: libnats closes the socket here and now, and on another thread it
+ * could do so between libuv's being told to watch it and libuv's doing so, which aborts. What is
+ * still unwritten goes first, since for that the close would wait half a second, for a PONG that
+ * only this loop can read.
+ */
 void link_close(struct link *link)
 {
     if (link == NULL || link->closing)
@@ -323,12 +314,12 @@ void link_close(struct link *link)
     pthread_mutex_lock(&link->lock);
     link->closing = true;
     pthread_mutex_unlock(&link->lock);
-    if (link->connection == NULL) {
-        uv_close((uv_handle_t *)&link->wake, NULL);
-        return;
+    if (link->connection != NULL) {
+        if (link_buffered(link) > 0)
+            natsConnection_ProcessWriteEvent(link->connection);
+        natsConnection_Close(link->connection);
     }
-    link->closing_work.data = link;
-    uv_queue_work(link->wake.loop, &link->closing_work, close_connection, on_connection_closed);
+    uv_close((uv_handle_t *)&link->wake, NULL);
 }
 
 static void free_list(struct inbound_list *list)
