@@ -1,6 +1,7 @@
 #include "bus/client.h"
 #include "cmd/command.h"
 #include "cmd/flags.h"
+#include "rules/engine.h"
 
 #include <stdio.h>
 #include <uv.h>
@@ -12,8 +13,8 @@ static int run(int argc, char **argv)
         return EXIT_USAGE;
     if (left > 1)
         return flags_wrong_usage(&command_version, "unexpected argument %s", argv[1]);
-    printf("tidemill %s (libnats %s, libuv %s)\n", TIDEMILL_VERSION, client_library_version(),
-           uv_version_string());
+    printf("tidemill %s (libnats %s, libuv %s, Lua %s)\n", TIDEMILL_VERSION,
+           client_library_version(), uv_version_string(), engine_lua_version());
     return EXIT_DONE;
 }
 
