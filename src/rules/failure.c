@@ -81,7 +81,7 @@ void failure_take_error(struct failure *failure, lua_State *L, lua_State *thread
 
 void failure_take_traceback(struct failure *failure, lua_State *L, lua_State *thread)
 {
-    luaL_traceback(L, L == thread ? L : thread, NULL, 0); /* traceback */
+    luaL_traceback(L, thread, NULL, 0); /* traceback */
     size_t length = 0;
     const char *text = lua_tolstring(L, -1, &length);
     copy_cut(failure->traceback, sizeof(failure->traceback), text, length);

@@ -299,7 +299,7 @@ static inline struct end *last_end(struct fixture *f)
     return &f->ends[(f->end_count - 1) % ENDS_MAX];
 }
 
-/* Runs `body` as a handler's body and expects its error to be `rules file:line: error`. */
+/* The last call must have ended with an error, one line, that contains `wanted`. */
 static inline void assert_error_contains(struct fixture *f, const char *wanted)
 {
     struct end *end = last_end(f);

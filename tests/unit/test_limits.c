@@ -144,6 +144,57 @@ static void test_garbage_is_collected_instead_of_counted(void **state)
     run_body(f, "for i = 1, 3000 do local s = ('x'):rep(100000) .. i end");
 }
 
+static void test_a_close_handler_cannot_wait_when_its_call_is_over(void **state)
+{
+    struct fixture *f = *state;
+    open_handler(
+        f, "if msg.raw == 'fine' then return end\n"
+           "local x <close> = setmetatable({}, { __close = function()\n"
+           "  print(select(2, pcall(mill.sleep, 1))) mill.sleep(1) end })\n"
+           "local co = coroutine.create(function() local y <close> = x coroutine.yield() end)\n"
+           "coroutine.resume(co) print(coroutine.close(co))\n"
+           "error('over')");
+    for (int i = 0; i < 3; i++) {
+        send_message(f, "{}");
+        assert_error_contains(f, "over");
+        send_message(f, "fine");
+        assert_done(f);
+    }
+    assert_text_contains(f->log, "mill.sleep cannot wait here");
+    assert_int_equal(engine_active(f->engine), 0);
+    assert_int_equal(engine_due_ns(f->engine), -1);
+}
+
+static void test_a_close_handler_may_not_undo_a_verdict(void **state)
+{
+    struct fixture *f = *state;
+    open_handler(
+        f, "local x <close> = setmetatable({}, { __close = function() msg:reject('late') end })\n"
+           "msg:retry(1)");
+    send_message(f, "{}");
+    assert_int_equal(last_end(f)->outcome, OUTCOME_RETRY);
+}
+
+static void test_a_metamethod_that_never_ends_is_stopped(void **state)
+{
+    stop_body(*state,
+              "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end,\n"
+              "__lt = function() while true do end end })\n"
+              "pcall(table.sort, { t, t, t })",
+              CAUSE_TIMEOUT);
+}
+
+static void test_a_loop_of_calls_into_the_host_is_stopped(void **state)
+{
+    struct fixture *f = *state;
+    f->options.host.log = NULL;
+    f->options.limits.memory = 128 << 20;
+    open_handler(f,
+                 "local c = mill.counter('c') while true do pcall(c.inc, c) pcall(mill.now) end");
+    send_message(f, "{}");
+    assert_int_equal(last_end(f)->cause, CAUSE_TIMEOUT);
+}
+
 static void test_endless_recursion_is_an_error(void **state)
 {
     struct fixture *f = *state;
@@ -183,6 +234,10 @@ int main(void)
         engine_test(test_a_memory_error_replaced_by_a_close_handler_is_still_one),
         engine_test(test_memory_that_a_rule_keeps_fails_its_calls_not_the_process),
         engine_test(test_garbage_is_collected_instead_of_counted),
+        engine_test(test_a_close_handler_cannot_wait_when_its_call_is_over),
+        engine_test(test_a_close_handler_may_not_undo_a_verdict),
+        engine_test(test_a_metamethod_that_never_ends_is_stopped),
+        engine_test(test_a_loop_of_calls_into_the_host_is_stopped),
         engine_test(test_endless_recursion_is_an_error),
         engine_test(test_endless_recursion_through_c_is_an_error),
         engine_test(test_nested_coroutines_without_end_are_an_error),
