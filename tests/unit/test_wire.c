@@ -23,7 +23,7 @@ static void assert_no_ack_subject(const char *reply)
 {
     struct ack_subject ack;
     if (ack_subject_parse(reply, &ack) != -1)
-        fail_msg("taken for an acknowledgement subject: %s", reply);
+        fail_msg("taken for an acknowledgement subject: %s", reply != NULL ? reply : "NULL");
 }
 
 static void test_an_ack_subject_has_nine_tokens(void **state)
