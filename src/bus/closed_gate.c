@@ -39,7 +39,7 @@ void closed_gate_on_closed(natsConnection *connection, void *gate)
     closed_gate_on_complete(gate);
 }
 
-void closed_gate_wait(struct closed_gate *gate)
+bool closed_gate_wait(struct closed_gate *gate)
 {
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &end);
@@ -50,7 +50,8 @@ void closed_gate_wait(struct closed_gate *gate)
         waited = pthread_cond_timedwait(&gate->changed, &gate->lock, &end);
     pthread_mutex_unlock(&gate->lock);
     if (waited != 0)
-        return; /* left as it is: a callback may yet come */
+        return false;
     pthread_cond_destroy(&gate->changed);
     pthread_mutex_destroy(&gate->lock);
+    return true;
 }

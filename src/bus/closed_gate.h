@@ -3,6 +3,7 @@
 
 #include <nats/nats.h>
 #include <pthread.h>
+#include <stdbool.h>
 
 /*
  * libnats runs callbacks on threads of its own and, after a connection or subscription was
@@ -28,7 +29,10 @@ void closed_gate_on_closed(natsConnection *connection, void *gate);
 /* For natsSubscription_SetOnCompleteCB; the closure is the gate. */
 void closed_gate_on_complete(void *gate);
 
-/* Waits until all that were opened are at their end (some seconds at most), and ends the gate. */
-void closed_gate_wait(struct closed_gate *gate);
+/*
+ * Waits until all that were opened are at their end (some seconds at most), and ends the gate.
+ * False: they are not, and a callback may yet come: leave alone what it uses, the gate included.
+ */
+bool closed_gate_wait(struct closed_gate *gate);
 
 #endif

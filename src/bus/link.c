@@ -6,6 +6,7 @@
 #include "bus/link.h"
 
 #include "base/log.h"
+#include "bus/closed_gate.h"
 #include "bus/link_internal.h"
 #include "bus/options.h"
 
@@ -41,10 +42,9 @@ struct link {
     char inbox[INBOX_SIZE];
     size_t reply_prefix_size; /* of "<inbox>.r." */
 
+    struct closed_gate gate; /* the connection and the subscription, which may still call back */
+
     pthread_mutex_t lock;        /* guards the rest */
-    pthread_cond_t ended;        /* one of the two below became true */
-    bool connection_ended;       /* libnats has made its last connection callback */
-    bool replies_ended;          /* and its last message callback */
     bool closing;                /* `wake` must not be touched any more */
     struct inbound_list inbound; /* filled by libnats' threads */
     struct inbound_list taken;   /* the loop's, reused */
@@ -84,21 +84,6 @@ static void append(struct link *link, struct inbound item)
     if (list->count == 1)
         uv_async_send(&link->wake);
     pthread_mutex_unlock(&link->lock);
-}
-
-/* libnats will not call back any more on one of its two ways: link_free may go on. */
-static void mark_ended(struct link *link, bool *flag)
-{
-    pthread_mutex_lock(&link->lock);
-    *flag = true;
-    pthread_cond_broadcast(&link->ended);
-    pthread_mutex_unlock(&link->lock);
-}
-
-static void on_replies_ended(void *closure)
-{
-    struct link *link = closure;
-    mark_ended(link, &link->replies_ended);
 }
 
 static void on_reply_message(natsConnection *connection, natsSubscription *subscription,
@@ -141,7 +126,7 @@ static void on_closed(natsConnection *connection, void *closure)
         pthread_mutex_unlock(&link->lock);
     }
     append(link, (struct inbound){.is_event = true, .event = LINK_CLOSED});
-    mark_ended(link, &link->connection_ended);
+    closed_gate_on_closed(connection, &link->gate);
 }
 
 /*
@@ -260,11 +245,26 @@ static natsStatus subscribe_replies(struct link *link)
     snprintf(subject, sizeof(subject), "%s.r.*.*", link->inbox);
     natsStatus s =
         natsConnection_Subscribe(&link->replies, link->connection, subject, on_reply_message, link);
+    if (s != NATS_OK)
+        return s;
+    closed_gate_opened(&link->gate);
+    s = natsSubscription_SetOnCompleteCB(link->replies, closed_gate_on_complete, &link->gate);
+    if (s != NATS_OK)
+        closed_gate_on_complete(&link->gate);
     if (s == NATS_OK) /* bounded by the outbox, which has one reply at most for each slot */
         s = natsSubscription_SetPendingLimits(link->replies, -1, -1);
-    if (s == NATS_OK)
-        s = natsSubscription_SetOnCompleteCB(link->replies, on_replies_ended, link);
     return s;
+}
+
+static natsStatus connect_and_subscribe(struct link *link)
+{
+    closed_gate_opened(&link->gate); /* before the first callback, which may be the last */
+    natsStatus s = natsConnection_Connect(&link->connection, link->options);
+    if (s != NATS_OK) {
+        closed_gate_on_complete(&link->gate); /* one that failed calls nothing */
+        return s;
+    }
+    return subscribe_replies(link);
 }
 
 int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *config,
@@ -273,13 +273,14 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
     struct link *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return error_set(err, "out of memory");
+    *out = NULL;
     link->handler = *handler;
-    pthread_mutex_init(&link->lock, NULL);
-    pthread_cond_init(&link->ended, NULL);
     if (nats_options_build(&link->options, config, role, err) != 0) {
         free(link);
         return -1;
     }
+    pthread_mutex_init(&link->lock, NULL);
+    closed_gate_init(&link->gate);
     make_inbox(link);
     uv_async_init(loop, &link->wake, on_wake);
     link->wake.data = link;
@@ -288,9 +289,7 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
     natsLibuv_SetThreadLocalLoop(loop);
     natsStatus s = set_options(link, loop);
     if (s == NATS_OK)
-        s = natsConnection_Connect(&link->connection, link->options);
-    if (s == NATS_OK)
-        s = subscribe_replies(link);
+        s = connect_and_subscribe(link);
     if (s != NATS_OK) {
         nats_connect_error(s, config, err);
         link_close(link);
@@ -333,17 +332,13 @@ void link_free(struct link *link)
 {
     if (link == NULL)
         return;
-    pthread_mutex_lock(&link->lock);
-    while ((link->connection != NULL && !link->connection_ended) ||
-           (link->replies != NULL && !link->replies_ended))
-        pthread_cond_wait(&link->ended, &link->lock);
-    pthread_mutex_unlock(&link->lock);
+    if (!closed_gate_wait(&link->gate))
+        return; /* rather a leak than a callback into freed memory */
     natsSubscription_Destroy(link->replies);
     natsConnection_Destroy(link->connection);
     natsOptions_Destroy(link->options);
     free_list(&link->inbound);
     free(link->taken.items);
-    pthread_cond_destroy(&link->ended);
     pthread_mutex_destroy(&link->lock);
     free(link);
 }
