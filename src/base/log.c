@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@
 enum {
     MESSAGE_MAX = 4096,
     COMPONENT_MAX = 512,
+    UTF8_MAX = 4,
     LINE_SIZE = (MESSAGE_MAX + COMPONENT_MAX) * 6 + 128 /* every byte escaped as \\u0000 */
 };
 
@@ -72,18 +74,39 @@ static void put(struct line *line, const char *text)
     line->size += size;
 }
 
-/* Puts `text` with control characters escaped; quotes and backslashes too when it goes into JSON. */
-static void put_escaped(struct line *line, const char *text, bool json)
+/* Puts one character of `size` bytes; 0: a byte that is no UTF-8. */
+static void put_character(struct line *line, const char *text, size_t size, bool json)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        char piece[8] = {(char)*c};
-        if (json && (*c == '"' || *c == '\\'))
-            snprintf(piece, sizeof(piece), "\\%c", *c);
-        else if (*c == '\n' || *c == '\t')
-            snprintf(piece, sizeof(piece), "\\%c", *c == '\n' ? 'n' : 't');
-        else if (*c < 0x20 || *c == 0x7f)
-            snprintf(piece, sizeof(piece), json ? "\\u%04x" : "\\x%02x", *c);
-        put(line, piece);
+    unsigned char c = (unsigned char)text[size == 2 ? 1 : 0];
+    bool is_control =
+        size == 1 ? c < 0x20 || c == 0x7f : size == 2 && text[0] == '\xc2' && c < 0xa0;
+    char piece[8] = "";
+    if (size == 0)
+        snprintf(piece, sizeof(piece), json ? "\\ufffd" : "\\x%02x", c);
+    else if (c == '\n' || c == '\t')
+        snprintf(piece, sizeof(piece), "\\%c", c == '\n' ? 'n' : 't');
+    else if (is_control)
+        snprintf(piece, sizeof(piece), json ? "\\u%04x" : "\\x%02x", c);
+    else if (json && (c == '"' || c == '\\'))
+        snprintf(piece, sizeof(piece), "\\%c", c);
+    else
+        memcpy(piece, text, size);
+    put(line, piece);
+}
+
+/*
+ * Puts at most `max` bytes of `text`, whole characters, with control characters escaped; when it
+ * goes into JSON, quotes and backslashes too, and what is no UTF-8 becomes U+FFFD.
+ */
+static void put_escaped(struct line *line, const char *text, size_t max, bool json)
+{
+    const char *end = text + strnlen(text, max);
+    while (text < end) {
+        size_t size = utf8_size(text);
+        if (size > (size_t)(end - text))
+            return;
+        put_character(line, text, size, json);
+        text += size > 0 ? size : 1;
     }
 }
 
@@ -107,9 +130,9 @@ static void put_json(struct line *line, enum log_level level, const char *compon
     put(line, "\",\"level\":\"");
     put(line, level_names[level]);
     put(line, "\",\"component\":\"");
-    put_escaped(line, component, true);
+    put_escaped(line, component, COMPONENT_MAX, true);
     put(line, "\",\"message\":\"");
-    put_escaped(line, message, true);
+    put_escaped(line, message, MESSAGE_MAX, true);
     put(line, "\"}\n");
 }
 
@@ -123,9 +146,9 @@ static void put_text(struct line *line, enum log_level level, const char *compon
     put(line, logger.color ? level_colors[level] : "");
     put(line, word);
     put(line, logger.color ? "\033[0m " : " ");
-    put_escaped(line, component, false);
+    put_escaped(line, component, COMPONENT_MAX, false);
     put(line, ": ");
-    put_escaped(line, message, false);
+    put_escaped(line, message, MESSAGE_MAX, false);
     put(line, "\n");
 }
 
@@ -134,7 +157,7 @@ void log_write(enum log_level level, const char *component, const char *format, 
     if (level < log_get_level())
         return;
     int saved_errno = errno;
-    char message[MESSAGE_MAX];
+    char message[MESSAGE_MAX + UTF8_MAX] = ""; /* so that a character at the cut is seen whole */
     struct line line;
     line.size = 0;
     va_list args;

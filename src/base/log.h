@@ -6,8 +6,8 @@
 /*
  * The logger: one line per event on standard error, text for people or JSON for machines. One of
  * the two globals of the program (the other is the metrics registry). Any thread may log; lines
- * never mix. A message is cut at 4 KiB. Control characters are escaped, so that one event is always
- * one line.
+ * never mix. A message is cut at 4 KiB, between two characters. Control characters and bytes that are
+ * no UTF-8 are escaped, so that one event is always one line, and valid JSON where that is asked for.
  */
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };

@@ -1,39 +1,19 @@
 #include "ops/escape.h"
 
-#include <stddef.h>
+#include "base/utf8.h"
 
-/* The bytes of the valid UTF-8 sequence at `text`; 0 when there is none. The end (NUL) counts as
- * none. */
-static size_t sequence_size(const unsigned char *text)
-{
-    unsigned char first = text[0];
-    if (first == 0 || (first >= 0x80 && first < 0xc2) || first > 0xf4)
-        return 0;
-    if (first < 0x80)
-        return 1;
-    size_t size = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    for (size_t i = 1; i < size; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    /* Too long a form, a surrogate, or beyond U+10FFFF. */
-    if ((first == 0xe0 && text[1] < 0xa0) || (first == 0xed && text[1] > 0x9f) ||
-        (first == 0xf0 && text[1] < 0x90) || (first == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return size;
-}
+#include <stddef.h>
 
 /* Writes `text`; `special` writes one ASCII character its own way, or says 0. */
 static void write_text(FILE *out, const char *text, int (*special)(FILE *out, unsigned char c))
 {
-    const unsigned char *at = (const unsigned char *)text;
-    while (*at != '\0') {
-        size_t size = sequence_size(at);
+    while (*text != '\0') {
+        size_t size = utf8_size(text);
         if (size == 0)
             fputs("\xef\xbf\xbd", out);
-        else if (size > 1 || !special(out, *at))
-            fwrite(at, 1, size, out);
-        at += size > 0 ? size : 1;
+        else if (size > 1 || !special(out, (unsigned char)*text))
+            fwrite(text, 1, size, out);
+        text += size > 0 ? size : 1;
     }
 }
 

@@ -1,0 +1,329 @@
+#include "base/log.h"
+#include "base/utf8.h"
+#include "bus/json_scan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Everything is logged into memory; `text` holds it after read_log. */
+
+static FILE *stream;
+static char *text;
+static size_t size;
+
+static int open_log(void **state)
+{
+    (void)state;
+    stream = open_memstream(&text, &size);
+    return stream != NULL ? 0 : -1;
+}
+
+static int close_log(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, NULL);
+    fclose(stream);
+    free(text);
+    text = NULL;
+    return 0;
+}
+
+/* What has been logged, which is one line: without its end. */
+static const char *read_line(void)
+{
+    fflush(stream);
+    assert_true(size > 0);
+    assert_ptr_equal(memchr(text, '\n', size), text + size - 1);
+    text[size - 1] = '\0';
+    return text;
+}
+
+/* The part of a line in text format behind its time. */
+static const char *behind_time(const char *line)
+{
+    int end = 0, number;
+    sscanf(line, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ %n", &number, &number, &number, &number, &number,
+           &number, &number, &end);
+    assert_int_equal(end, 25);
+    return line + end;
+}
+
+/* The field of a line in JSON format, decoded. */
+static const char *field(const char *line, const char *name)
+{
+    static char value[4 * 4096];
+    assert_true(json_scan_valid(line, strlen(line)));
+    assert_true(json_scan_string(line, strlen(line), name, value, sizeof(value)));
+    return value;
+}
+
+static void assert_utf8(const char *line)
+{
+    while (*line != '\0') {
+        size_t step = utf8_size(line);
+        assert_true(step > 0);
+        line += step;
+    }
+}
+
+/* --- text --- */
+
+static void test_a_line_has_time_level_component_and_message(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_info("worker 1", "%d of %s", 7, "nine");
+    assert_string_equal(behind_time(read_line()), "info  worker 1: 7 of nine");
+}
+
+static void test_one_event_is_one_line_whatever_it_says(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_info("a\nb", "one\r\ntwo\tthree\033[31m\x7f\xc2\x9b");
+    assert_string_equal(behind_time(read_line()),
+                        "info  a\\nb: one\\x0d\\ntwo\\tthree\\x1b[31m\\x7f\\x9b");
+}
+
+static void test_other_languages_are_left_alone(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_info("worker 1", "K\xc3\xbchlung \xe6\xb8\xa9\xe5\xba\xa6 \xf0\x9f\x98\x80");
+    assert_string_equal(behind_time(read_line()),
+                        "info  worker 1: K\xc3\xbchlung \xe6\xb8\xa9\xe5\xba\xa6 \xf0\x9f\x98\x80");
+}
+
+static void test_bytes_that_are_no_text_are_escaped(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_info("worker 1", "a\xff\xc3(");
+    assert_string_equal(behind_time(read_line()), "info  worker 1: a\\xff\\xc3(");
+}
+
+/* --- JSON --- */
+
+static void test_a_json_line_is_an_object_of_four_strings(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_JSON, stream);
+    log_warn("rule high", "%s", "too high");
+    const char *line = read_line();
+    assert_int_equal(json_scan_count(line, strlen(line), ""), 4);
+    assert_string_equal(field(line, "level"), "warn");
+    assert_string_equal(field(line, "component"), "rule high");
+    assert_string_equal(field(line, "message"), "too high");
+    assert_int_equal(strlen(field(line, "time")), strlen("2026-01-01T00:00:00.000Z"));
+}
+
+static void test_json_gives_back_every_text(void **state)
+{
+    (void)state;
+    static const char hard[] = "\"quoted\" \\ back\n\r\t\b\f\x01\x1f\x7f \xc2\x85 \xe2\x80\xa8 {}";
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_JSON, stream);
+    log_info(hard, "%s", hard);
+    const char *line = read_line();
+    assert_string_equal(field(line, "message"), hard);
+    assert_string_equal(field(line, "component"), hard);
+}
+
+static void test_every_byte_makes_valid_json(void **state)
+{
+    (void)state;
+    for (int byte = 1; byte < 256; byte++) {
+        char message[] = {'a', (char)byte, 'b', '\0'};
+        log_open(LOG_LEVEL_INFO, LOG_FORMAT_JSON, stream);
+        rewind(stream);
+        log_info("x", "%s", message);
+        const char *line = read_line();
+        assert_utf8(line);
+        assert_string_equal(field(line, "message"), byte < 0x80 ? message
+                                                                : "a\xef\xbf\xbd"
+                                                                  "b");
+    }
+}
+
+/* --- cuts --- */
+
+enum { MESSAGE_MAX = 4096 };
+
+static char *repeat(const char *unit, size_t bytes)
+{
+    char *long_text = malloc(bytes + 1);
+    assert_non_null(long_text);
+    for (size_t i = 0; i < bytes; i++)
+        long_text[i] = unit[i % strlen(unit)];
+    long_text[bytes] = '\0';
+    return long_text;
+}
+
+static void test_a_message_is_cut_at_4_kib(void **state)
+{
+    (void)state;
+    char *message = repeat("x", 10000);
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_info("w", "%s", message);
+    free(message);
+    assert_int_equal(strlen(behind_time(read_line())), strlen("info  w: ") + MESSAGE_MAX);
+}
+
+static void test_a_message_that_just_fits_is_whole(void **state)
+{
+    (void)state;
+    char *message = repeat("\xe2\x82\xac"
+                           "a",
+                           MESSAGE_MAX);
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_JSON, stream);
+    log_info("w", "%s", message);
+    assert_string_equal(field(read_line(), "message"), message);
+    free(message);
+}
+
+static void test_a_cut_leaves_json_and_characters_whole(void **state)
+{
+    (void)state;
+    static const char *const units[] = {
+        "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\"", "\\", "\n", "\x01", "\xff"};
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        for (size_t shift = 0; shift < 4; shift++) {
+            char *message = repeat(units[i], 10000);
+            rewind(stream);
+            log_open(LOG_LEVEL_INFO, LOG_FORMAT_JSON, stream);
+            log_info("w", "%.*s%s", (int)shift, "aaa", message);
+            free(message);
+            const char *line = read_line();
+            assert_utf8(line);
+            const char *kept = field(line, "message");
+            if (units[i][0] != '\xff')
+                assert_in_range(strlen(kept), MESSAGE_MAX - 3, MESSAGE_MAX);
+        }
+    }
+}
+
+static void test_a_huge_component_leaves_the_message_alone(void **state)
+{
+    (void)state;
+    char *component = repeat("\x01\xff", 100000);
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_JSON, stream);
+    char *message = repeat("\x02", MESSAGE_MAX);
+    log_info(component, "%s", message);
+    assert_string_equal(field(read_line(), "message"), message);
+    free(message);
+    free(component);
+}
+
+/* --- levels --- */
+
+static void test_what_is_below_the_level_is_not_logged(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_WARN, LOG_FORMAT_TEXT, stream);
+    log_debug("w", "no");
+    log_info("w", "no");
+    log_warn("w", "yes");
+    assert_string_equal(behind_time(read_line()), "warn  w: yes");
+}
+
+static void test_the_level_may_change_while_running(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, stream);
+    log_debug("w", "no");
+    log_set_level(LOG_LEVEL_DEBUG);
+    assert_int_equal(log_get_level(), LOG_LEVEL_DEBUG);
+    log_debug("w", "yes");
+    assert_string_equal(behind_time(read_line()), "debug w: yes");
+}
+
+static void test_levels_have_names(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    enum log_level level;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(log_level_parse(names[i], &level), 0);
+        assert_int_equal(level, i);
+    }
+    assert_int_equal(log_level_parse("Warn", &level), -1);
+    assert_int_equal(log_level_parse("", &level), -1);
+    assert_int_equal(log_level_parse("warning", &level), -1);
+}
+
+/* --- the rest --- */
+
+static void test_errno_is_left_alone(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    errno = ENOENT;
+    log_info("w", "x");
+    assert_int_equal(errno, ENOENT);
+}
+
+enum { THREADS = 4, LINES = 500 };
+
+static void *write_lines(void *argument)
+{
+    for (int i = 0; i < LINES; i++)
+        log_info("thread", "%s", (const char *)argument);
+    return NULL;
+}
+
+static void test_lines_of_several_threads_never_mix(void **state)
+{
+    (void)state;
+    static char messages[THREADS][64];
+    pthread_t threads[THREADS];
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    for (int i = 0; i < THREADS; i++) {
+        memset(messages[i], 'a' + i, sizeof(messages[i]) - 1);
+        assert_int_equal(pthread_create(&threads[i], NULL, write_lines, messages[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    fflush(stream);
+    size_t lines = 0;
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        const char *message = behind_time(line) + strlen("info  thread: ");
+        assert_string_equal(message, messages[message[0] - 'a']);
+        lines++;
+    }
+    assert_int_equal(lines, THREADS * LINES);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, open_log, close_log)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_line_has_time_level_component_and_message),
+        TEST(test_one_event_is_one_line_whatever_it_says),
+        TEST(test_other_languages_are_left_alone),
+        TEST(test_bytes_that_are_no_text_are_escaped),
+        TEST(test_a_json_line_is_an_object_of_four_strings),
+        TEST(test_json_gives_back_every_text),
+        TEST(test_every_byte_makes_valid_json),
+        TEST(test_a_message_is_cut_at_4_kib),
+        TEST(test_a_message_that_just_fits_is_whole),
+        TEST(test_a_cut_leaves_json_and_characters_whole),
+        TEST(test_a_huge_component_leaves_the_message_alone),
+        TEST(test_what_is_below_the_level_is_not_logged),
+        TEST(test_the_level_may_change_while_running),
+        TEST(test_levels_have_names),
+        TEST(test_errno_is_left_alone),
+        TEST(test_lines_of_several_threads_never_mix),
+    };
+    return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}
