@@ -18,6 +18,14 @@ static void on_finished(void *context, void *token, const struct call_result *re
     (void)result; /* on_load's; a fault in it is engine_open's error */
 }
 
+static void print_ok(const struct config *config, size_t rules, const char *version)
+{
+    printf("ok: %s and %zu rule%s in %s (version %s)\n", config->path, rules, rules == 1 ? "" : "s",
+           config->rules.dir, version);
+    if (rules == 0)
+        printf("no rules: every message would be acknowledged unseen\n");
+}
+
 /* Loads the rules as `run` would, without a server. */
 static int check_rules(const struct config *config)
 {
@@ -36,8 +44,7 @@ static int check_rules(const struct config *config)
     if (status != 0)
         fprintf(stderr, "tidemill: %s\n", err.text);
     else
-        printf("ok: %s and %zu rules in %s (version %s)\n", config->path, engine_rule_count(engine),
-               config->rules.dir, engine_version(engine));
+        print_ok(config, engine_rule_count(engine), engine_version(engine));
     engine_close(engine);
     ruleset_release(ruleset);
     return status;
@@ -59,6 +66,8 @@ static int check(int argc, char **argv)
 
     struct config config;
     int status = settings_load(&config, path, &overrides);
+    if (status == 0)
+        status = settings_check_rules_dir(&config);
     if (status == 0)
         status = check_rules(&config);
     config_free(&config);

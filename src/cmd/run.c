@@ -25,7 +25,7 @@ static int run(int argc, char **argv)
 
     struct config config;
     int status = 2;
-    if (settings_load(&config, path, &overrides) == 0) {
+    if (settings_load(&config, path, &overrides) == 0 && settings_check_rules_dir(&config) == 0) {
         log_open(config.log_level, config.log_format, NULL);
         status = supervisor_run(&config);
     }

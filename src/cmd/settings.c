@@ -2,9 +2,12 @@
 
 #include "rules/luafile.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char default_path[] = "tidemill.lua";
 
@@ -20,11 +23,35 @@ static const char *first_of(const char *flag, const char *variable)
     return flag != NULL ? flag : environment(variable);
 }
 
-static void print_problems(const char *path, const struct config_problems *problems)
+/* A problem is named by what the user wrote: the file's key, a variable, or the flag over it. */
+static void print_problem(const char *path, const char *text, const struct config_overrides *flags)
+{
+    const struct {
+        const char *variable, *flag, *value;
+    } places[] = {
+        {"NATS_URL", "--nats", flags->nats_url},
+        {"NATS_CREDS", "--creds", flags->nats_creds},
+        {"TIDEMILL_RULES", "--rules", flags->rules_dir},
+        {"TIDEMILL_LOG_LEVEL", "--log-level", flags->log_level},
+        {"TIDEMILL_HTTP", "--http", flags->http_listen},
+    };
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        size_t size = strlen(places[i].variable);
+        if (strncmp(text, places[i].variable, size) == 0 && text[size] == ':') {
+            const char *name = places[i].value != NULL ? places[i].flag : places[i].variable;
+            fprintf(stderr, "tidemill: %s%s\n", name, text + size);
+            return;
+        }
+    }
+    fprintf(stderr, "tidemill: %s: %s\n", path, text);
+}
+
+static void print_problems(const char *path, const struct config_problems *problems,
+                           const struct config_overrides *flags)
 {
     size_t kept = problems->count < CONFIG_PROBLEMS_MAX ? problems->count : CONFIG_PROBLEMS_MAX;
     for (size_t i = 0; i < kept; i++)
-        fprintf(stderr, "tidemill: %s: %s\n", path, problems->items[i].text);
+        print_problem(path, problems->items[i].text, flags);
     if (problems->count > kept)
         fprintf(stderr, "tidemill: %s: and %zu more\n", path, problems->count - kept);
 }
@@ -42,13 +69,16 @@ int settings_load(struct config *config, const char *path, const struct config_o
     };
     memset(config, 0, sizeof(*config));
     path = first_of(path, "TIDEMILL_CONFIG");
+    const char *advice = path == NULL ? "; name yours with -c FILE" : "";
     if (path == NULL)
         path = default_path;
+    if (access(path, F_OK) == 0)
+        advice = "";
 
     struct value root = {.type = VALUE_NIL};
     struct error err;
     if (luafile_eval(path, &root, &err) != 0) {
-        fprintf(stderr, "tidemill: %s\n", err.text);
+        fprintf(stderr, "tidemill: %s%s\n", err.text, advice);
         return -1;
     }
     struct config_problems *problems = calloc(1, sizeof(*problems));
@@ -58,11 +88,24 @@ int settings_load(struct config *config, const char *path, const struct config_o
     } else {
         status = config_build(config, &root, &overrides, problems);
         if (status != 0)
-            print_problems(path, problems);
+            print_problems(path, problems, flags);
     }
     free(problems);
     value_free(&root);
     if (status == 0)
         config->path = strdup(path);
     return status;
+}
+
+int settings_check_rules_dir(const struct config *config)
+{
+    struct stat status;
+    int fault = stat(config->rules.dir, &status) != 0 ? errno : 0;
+    if (fault == 0 && !S_ISDIR(status.st_mode))
+        fault = ENOTDIR;
+    if (fault == 0)
+        return 0;
+    fprintf(stderr, "tidemill: rules directory %s: %s; it is rules.dir in %s, or --rules DIR\n",
+            config->rules.dir, strerror(fault), config->path != NULL ? config->path : default_path);
+    return -1;
 }

@@ -15,4 +15,7 @@
  */
 int settings_load(struct config *config, const char *path, const struct config_overrides *flags);
 
+/* Returns 0, or -1 after printing that the rules directory of the configuration is none. */
+int settings_check_rules_dir(const struct config *config);
+
 #endif

@@ -1,6 +1,7 @@
 #include "mill/reload.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +127,9 @@ static void adopt(struct reload *reload)
     memcpy(reload->version, reload->next_version, sizeof(reload->version));
     reload->rules = reload->next_rules;
     reload->refused = false;
+    if (reload->rules == 0)
+        log_warn("reload", "no rules in %s: every message is acknowledged unseen",
+                 reload->rules_dir);
 }
 
 static void refuse(struct reload *reload)
