@@ -1,6 +1,7 @@
 #include "bus/stream_reader.h"
 
 #include "base/clock.h"
+#include "base/subject.h"
 #include "bus/inbox.h"
 #include "bus/json_scan.h"
 #include "bus/json_write.h"
@@ -14,20 +15,30 @@
 #include <time.h>
 
 /*
- * One pull at a time, with no_wait: a batch comes as fast as the server sends, and where messages
- * vanish meanwhile (removed, too old) the server says so at once. Between two batches passes one
- * round trip, and the queue never holds more than one batch.
+ * One pull at a time: a batch comes as fast as the server sends, and where messages vanish
+ * meanwhile (removed, too old) a status ends it. Between two batches passes one round trip, and the
+ * queue never holds more than one batch.
+ *
+ * The filter is applied here. nats-server 2.9.10 does not give a consumer with a wildcard filter
+ * every message of a stream from which single messages were deleted, which is what removing dead
+ * letters does (tried: stored 1 to 5, deleted 4, 5, 1, 2; only an unfiltered consumer gets 3).
  */
 
-enum { BATCH = 1000, BATCH_BYTES = 16 * 1024 * 1024, PATIENCE_S = 5, ABANDONED_AFTER_S = 30 };
+enum {
+    BATCH = 1000,
+    BATCH_BYTES = 16 * 1024 * 1024,
+    EXPIRES_S = 3, /* of a pull: a num_pending that was too high costs that */
+    PATIENCE_S = 5,
+    ABANDONED_AFTER_S = 30
+};
 
 struct stream_reader {
     struct requests *requests;
     struct inbox *inbox;
-    char stream[256], consumer[128];
+    char stream[256], consumer[128], filter[SUBJECT_SIZE_MAX + 1];
     uint64_t last_sequence;
     int64_t max_bytes;  /* of a pull; larger than any message */
-    uint64_t left;      /* messages the consumer has for us */
+    uint64_t left;      /* messages the consumer has for us at most */
     uint64_t asked;     /* what is still to come of the open pull; 0: none is open */
     uint64_t pulls;     /* so far: the token of the open one */
     bool got_something; /* from the open pull */
@@ -51,16 +62,15 @@ static char *consumer_body(const struct stream_reader_options *options)
     if (out != NULL) {
         fputs("{\"stream_name\":", out);
         json_write_string(out, options->stream);
-        fputs(",\"config\":{\"filter_subject\":", out);
-        json_write_string(out, options->filter);
+        fputs(",\"config\":{", out);
         if (options->first_sequence > 0) {
-            fprintf(out, ",\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":%" PRIu64,
+            fprintf(out, "\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":%" PRIu64,
                     options->first_sequence);
         } else if (options->first_time_ns > 0) {
-            fputs(",\"deliver_policy\":\"by_start_time\",\"opt_start_time\":", out);
+            fputs("\"deliver_policy\":\"by_start_time\",\"opt_start_time\":", out);
             write_time(out, options->first_time_ns);
         } else {
-            fputs(",\"deliver_policy\":\"all\"", out);
+            fputs("\"deliver_policy\":\"all\"", out);
         }
         fprintf(out,
                 ",\"ack_policy\":\"none\",\"replay_policy\":\"instant\",\"mem_storage\":true,"
@@ -107,6 +117,11 @@ static int create_consumer(struct stream_reader *reader,
              !json_scan_integer(reply.text, reply.size, "num_pending", &pending))
         result = error_set(err, "the server's answer is not understood");
     reader->left = (uint64_t)pending;
+    if (options->first_sequence > 0 && options->last_sequence >= options->first_sequence) {
+        uint64_t wanted = options->last_sequence - options->first_sequence + 1;
+        if (reader->left > wanted)
+            reader->left = wanted;
+    }
     api_reply_free(&reply);
     return result;
 }
@@ -123,6 +138,7 @@ int stream_reader_open(struct stream_reader **reader, struct requests *requests,
     opened->max_bytes =
         BATCH_BYTES + 2 * natsConnection_GetMaxPayload(requests_connection(requests));
     snprintf(opened->stream, sizeof(opened->stream), "%s", options->stream);
+    snprintf(opened->filter, sizeof(opened->filter), "%s", options->filter);
     if ((opened->last_sequence == 0 && read_last_sequence(opened, err) != 0) ||
         inbox_open(&opened->inbox, requests_connection(requests), err) != 0 ||
         create_consumer(opened, options, err) != 0) {
@@ -149,21 +165,22 @@ void stream_reader_close(struct stream_reader *reader)
 
 static int pull(struct stream_reader *reader, struct error *err)
 {
-    char subject[512], reply[192], body[128];
+    char subject[512], reply[192], body[160];
     reader->asked = reader->left < BATCH ? reader->left : BATCH;
     reader->got_something = false;
     snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", reader->stream,
              reader->consumer);
     snprintf(reply, sizeof(reply), "%s.%" PRIu64, inbox_subject(reader->inbox), ++reader->pulls);
     snprintf(body, sizeof(body),
-             "{\"batch\":%" PRIu64 ",\"no_wait\":true,\"max_bytes\":%" PRId64 "}", reader->asked,
-             reader->max_bytes);
+             "{\"batch\":%" PRIu64 ",\"no_wait\":true,\"expires\":%" PRId64
+             ",\"max_bytes\":%" PRId64 "}",
+             reader->asked, EXPIRES_S * NS_PER_S, reader->max_bytes);
     natsStatus s = natsConnection_PublishRequestString(requests_connection(reader->requests),
                                                        subject, reply, body);
     return s == NATS_OK ? 0 : error_set(err, "%s", natsStatus_GetText(s));
 }
 
-/* What a status of the open pull means: 0 that it has ended, -1 that nothing more will come. */
+/* What a status of the open pull means. Returns -1 when it is an error. */
 static int take_status(struct stream_reader *reader, const struct wire_message *status,
                        struct error *err)
 {
@@ -174,7 +191,7 @@ static int take_status(struct stream_reader *reader, const struct wire_message *
     if (meaning == PULL_STATUS_HEARTBEAT)
         return 0;
     reader->asked = 0;
-    if (code == 404)
+    if (code == 404 || (code == 408 && !reader->got_something))
         reader->left = 0; /* some have vanished meanwhile */
     else if (meaning == PULL_STATUS_DELETED || !reader->got_something)
         return error_set(err, "the server says %d %s", code,
@@ -204,11 +221,12 @@ int stream_reader_next(struct stream_reader *reader, struct wire_message **messa
         reader->left--;
         reader->asked -= reader->asked > 0;
         reader->got_something = true;
-        if (ack->stream_sequence <= reader->last_sequence) {
+        if (ack->stream_sequence > reader->last_sequence) {
+            reader->left = 0; /* stored since */
+        } else if (subject_matches(reader->filter, wire_subject(wire))) {
             *message = wire;
             return 1;
         }
-        reader->left = 0; /* stored since */
         wire_free(wire);
     }
     return 0;

@@ -19,7 +19,7 @@ struct stream_reader;
 
 struct stream_reader_options {
     const char *stream;
-    const char *filter;      /* a subject pattern */
+    const char *filter;      /* a subject pattern; the others are read over */
     uint64_t first_sequence; /* 0: from the first, or from first_time_ns */
     int64_t first_time_ns;   /* since 1970; 0: from the first */
     uint64_t last_sequence;  /* 0: what is the last one now */

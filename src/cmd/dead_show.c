@@ -21,11 +21,11 @@ static void print_text(const char *text)
     dead_text_write(stdout, text, strlen(text), false);
 }
 
-/* "label:  one <middle> two ...", NULL at the end; the odd words are ours. */
+/* A line about the letter; `between` and `second` only where there is a second. */
 static void print_line(const char *label, const char *first, const char *between,
                        const char *second)
 {
-    printf("%-9s", label);
+    printf("%-10s", label);
     print_text(first);
     if (second != NULL) {
         fputs(between, stdout);
