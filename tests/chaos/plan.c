@@ -8,7 +8,7 @@
 enum {
     BURST_MS = 700,     /* inputs come in bursts, so that there is a backlog for faults to hit */
     GAP_LEAST_MS = 50,  /* between the starts of two faults */
-    GAP_MOST_MS = 1450, /* 750 on average: 8 kinds in 6 s */
+    GAP_MOST_MS = 1250, /* 650 on average: 9 kinds in 6 s */
     CALM_END_MS = 200,  /* no fault begins in the last moments */
     SHARES = 1000
 };
@@ -36,13 +36,10 @@ static const struct kind_facts kinds[KIND_COUNT] = {
 };
 
 static const char *const fault_names[FAULT_COUNT] = {
-    [FAULT_KILL_MILL] = "kill tidemill",
-    [FAULT_STOP_MILL] = "stop tidemill",
-    [FAULT_PAUSE_MILL] = "pause tidemill",
-    [FAULT_SECOND_MILL] = "second tidemill",
-    [FAULT_KILL_SERVER] = "kill nats-server",
-    [FAULT_PAUSE_SERVER] = "pause nats-server",
-    [FAULT_RELOAD] = "reload",
+    [FAULT_KILL_MILL] = "kill tidemill",      [FAULT_STOP_MILL] = "stop tidemill",
+    [FAULT_PAUSE_MILL] = "pause tidemill",    [FAULT_SECOND_MILL] = "second tidemill",
+    [FAULT_KILL_SERVER] = "kill nats-server", [FAULT_PAUSE_SERVER] = "pause nats-server",
+    [FAULT_REFUSE] = "refuse outputs",        [FAULT_RELOAD] = "reload",
     [FAULT_BROKEN_RELOAD] = "broken reload",
 };
 
@@ -135,6 +132,7 @@ static int *busy_with(struct busy *busy, enum fault_kind kind)
         return &busy->second;
     case FAULT_KILL_SERVER:
     case FAULT_PAUSE_SERVER:
+    case FAULT_REFUSE: /* it takes a server that answers to begin and to end it */
         return &busy->server;
     case FAULT_RELOAD:
     case FAULT_BROKEN_RELOAD:
@@ -158,6 +156,8 @@ static int draw_duration(const struct plan *plan, enum fault_kind kind, uint64_t
         return between(state, 500, 5000);
     case FAULT_KILL_SERVER:
         return extreme ? between(state, 0, 20) : between(state, 20, 2500);
+    case FAULT_REFUSE: /* longer than the tries of one output, or shorter */
+        return extreme ? between(state, 2000, 3000) : between(state, 20, 1000);
     case FAULT_PAUSE_SERVER:
         return extreme ? between(state, 1500, 4000) : between(state, 20, 1500);
     default:
@@ -200,7 +200,7 @@ int plan_open(struct plan *plan)
          at_ms += between(&state, GAP_LEAST_MS, GAP_MOST_MS)) {
         struct fault fault = {.kind = draw_fault(bag, &left, &state), .at_ms = at_ms};
         fault.for_ms = draw_duration(plan, fault.kind, &state);
-        fault.gentle = next(&state) % 2 == 0;
+        fault.pick = (unsigned)(next(&state) % 1000);
         int *until_ms = busy_with(&busy, fault.kind);
         if (fault.at_ms < *until_ms)
             fault.at_ms = *until_ms;
@@ -217,4 +217,12 @@ void plan_close(struct plan *plan)
 {
     free(plan->faults);
     plan->faults = NULL;
+}
+
+bool plan_has_all_faults(const struct plan *plan)
+{
+    unsigned counts[FAULT_COUNT] = {0}, kinds_there = 0;
+    for (size_t i = 0; i < plan->fault_count; i++)
+        kinds_there += counts[plan->faults[i].kind]++ == 0;
+    return kinds_there == FAULT_COUNT;
 }

@@ -68,6 +68,7 @@ enum fault_kind {
     FAULT_SECOND_MILL,   /* another tidemill on the durable for a while */
     FAULT_KILL_SERVER,   /* kill -9, and a start some time later */
     FAULT_PAUSE_SERVER,  /* SIGSTOP */
+    FAULT_REFUSE,        /* an output stream, or that for dead letters, takes nothing for a while */
     FAULT_RELOAD,        /* new rules that decide the same */
     FAULT_BROKEN_RELOAD, /* a rule that does not compile */
     FAULT_COUNT
@@ -77,9 +78,9 @@ const char *fault_name(enum fault_kind kind);
 
 struct fault {
     enum fault_kind kind;
-    int at_ms;   /* from the start of the feed */
-    int for_ms;  /* 0: it has no duration */
-    bool gentle; /* a second tidemill ends by TERM instead of kill -9 */
+    int at_ms;     /* from the start of the feed */
+    int for_ms;    /* 0: it has no duration */
+    unsigned pick; /* chooses among variants: which stream, which way to end */
 };
 
 struct plan {
@@ -94,6 +95,9 @@ struct plan {
 /* Fills plan->faults from the other fields, which are set before. Returns 0, or -1: out of memory. */
 int plan_open(struct plan *plan);
 void plan_close(struct plan *plan);
+
+/* Whether every kind of fault strikes at least once. */
+bool plan_has_all_faults(const struct plan *plan);
 
 /* The input of this number, counted from 0. */
 void plan_input(const struct plan *plan, size_t number, struct input *input);

@@ -19,12 +19,28 @@ enum {
     WATCHDOG_STATUS = 70
 };
 
+static struct plan plan_of(const struct chaos *chaos)
+{
+    return (struct plan){.seed = chaos->seed,
+                         .inputs = chaos->inputs,
+                         .fault_ms = chaos->fault_seconds * 1000,
+                         .ack_wait_ms = ACK_WAIT_MS};
+}
+
 uint64_t chaos_new_seed(void)
 {
     uint32_t seed = 0; /* short, so that it is easily typed */
     if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
         seed = (uint32_t)clock_wall_ns();
     return seed;
+}
+
+bool chaos_has_all_faults(const struct chaos *chaos)
+{
+    struct plan plan = plan_of(chaos);
+    bool all = plan_open(&plan) == 0 && plan_has_all_faults(&plan);
+    plan_close(&plan);
+    return all;
 }
 
 /* ---- the faults' time ---- */
@@ -57,7 +73,7 @@ static void run_faults(struct stage *stage, const struct plan *plan, struct chao
         }
         stage_watch(stage);
         poll(NULL, 0, STEP_MS);
-    } while (now_ms < plan->fault_ms);
+    } while (now_ms < plan->fault_ms || begun < plan->fault_count);
     free(ended);
     stage_heal(stage);
 }
@@ -137,10 +153,7 @@ void chaos_round(struct harness *h, const struct chaos *chaos, struct chaos_resu
     if (plan == NULL)
         harness_fail(h, "out of memory");
     harness_defer(h, free, plan);
-    *plan = (struct plan){.seed = chaos->seed,
-                          .inputs = chaos->inputs,
-                          .fault_ms = chaos->fault_seconds * 1000,
-                          .ack_wait_ms = ACK_WAIT_MS};
+    *plan = plan_of(chaos);
     if (plan_open(plan) != 0)
         harness_fail(h, "out of memory");
     harness_defer(h, close_plan, plan);

@@ -31,6 +31,9 @@ struct chaos_result {
 /* A seed that is another one each time. */
 uint64_t chaos_new_seed(void);
 
+/* Whether every kind of fault strikes in this round; a short one may end before. */
+bool chaos_has_all_faults(const struct chaos *chaos);
+
 /* Fails through the harness when the round cannot be brought to its end. */
 void chaos_round(struct harness *h, const struct chaos *chaos, struct chaos_result *result);
 

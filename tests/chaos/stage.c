@@ -98,6 +98,7 @@ struct stage {
     struct harness *h;
     struct mill first, second;
     bool server_up;
+    const char *refusing; /* a stream that has lost its subjects, or NULL */
     unsigned starts, edition;
     unsigned ends[STATUSES];
     char complaint[512];
@@ -254,6 +255,42 @@ static void kill_server(struct stage *stage)
     stage->server_up = false;
 }
 
+/* ---- streams that refuse ---- */
+
+/* Gives a stream other subjects, so that nobody stores its usual ones (503). */
+static void set_subject(struct stage *stage, const char *stream, const char *root)
+{
+    char subject[32];
+    const char *subjects[] = {subject};
+    jsStreamInfo *info = NULL;
+    snprintf(subject, sizeof(subject), "%s.>", root);
+    natsStatus s = js_GetStreamInfo(&info, harness_js(stage->h), stream, NULL, NULL);
+    if (s == NATS_OK) {
+        jsStreamConfig config = *info->Config;
+        config.Subjects = subjects;
+        config.SubjectsLen = 1;
+        s = js_UpdateStream(NULL, harness_js(stage->h), &config, NULL, NULL);
+    }
+    jsStreamInfo_Destroy(info);
+    if (s != NATS_OK)
+        harness_fail(stage->h, "stream %s can't be given subject %s: %s", stream, subject,
+                     natsStatus_GetText(s));
+}
+
+static void begin_refusing(struct stage *stage, unsigned pick)
+{
+    static const char *const streams[] = {"out", "other", "dead"};
+    stage->refusing = streams[pick % 3];
+    set_subject(stage, stage->refusing, "nowhere");
+}
+
+static void end_refusing(struct stage *stage)
+{
+    if (stage->refusing != NULL)
+        set_subject(stage, stage->refusing, stage->refusing);
+    stage->refusing = NULL;
+}
+
 /* ---- faults ---- */
 
 void stage_begin_fault(struct stage *stage, const struct fault *fault)
@@ -277,6 +314,9 @@ void stage_begin_fault(struct stage *stage, const struct fault *fault)
     case FAULT_PAUSE_SERVER:
         harness_server_signal(stage->h, SIGSTOP);
         break;
+    case FAULT_REFUSE:
+        begin_refusing(stage, fault->pick);
+        break;
     case FAULT_RELOAD:
         reload(stage);
         break;
@@ -299,7 +339,7 @@ void stage_end_fault(struct stage *stage, const struct fault *fault)
         signal_mill(&stage->first, SIGCONT);
         break;
     case FAULT_SECOND_MILL:
-        if (fault->gentle)
+        if (fault->pick % 2 == 0)
             stop_mill(&stage->second);
         else
             kill_mill(&stage->second);
@@ -309,6 +349,9 @@ void stage_end_fault(struct stage *stage, const struct fault *fault)
         break;
     case FAULT_PAUSE_SERVER:
         harness_server_signal(stage->h, SIGCONT);
+        break;
+    case FAULT_REFUSE:
+        end_refusing(stage);
         break;
     default:
         break;
@@ -325,6 +368,7 @@ void stage_heal(struct stage *stage)
 {
     start_server(stage);
     harness_server_signal(stage->h, SIGCONT);
+    end_refusing(stage);
     kill_mill(&stage->second);
     signal_mill(&stage->first, SIGCONT);
     stage->first.wanted = true;
