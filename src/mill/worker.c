@@ -27,6 +27,7 @@ enum {
 };
 
 enum stage {
+    STAGE_CONNECTING, /* the pipeline has neither link nor engine yet */
     STAGE_RUNNING,
     STAGE_DRAINING,  /* the first barrier is out: messages may still arrive */
     STAGE_FINISHING, /* all has arrived: waiting until nothing is in flight */
@@ -255,7 +256,7 @@ static void restart_pulls(struct worker *worker)
 static void on_poke(uv_async_t *handle)
 {
     struct worker *worker = handle->data;
-    if (worker->stage == STAGE_CLOSED)
+    if (worker->stage == STAGE_CONNECTING || worker->stage == STAGE_CLOSED)
         return;
     consider_offer(worker);
     restart_pulls(worker);
@@ -378,6 +379,7 @@ static void *run(void *argument)
         close_all(worker);
         atomic_store(&worker->state, WORKER_FAILED);
     } else {
+        worker->stage = STAGE_RUNNING;
         atomic_store(&worker->connected, true);
         set_state(worker, WORKER_RUNNING);
         on_poke(&worker->poke); /* what was wanted meanwhile */
@@ -487,6 +489,8 @@ void worker_free(struct worker *worker)
         pthread_join(worker->thread, NULL);
         uv_loop_close(&worker->loop);
     }
+    if (worker_offer_state(worker) == OFFER_COMMITTED) /* it ended before it could take it */
+        engine_close(worker->offered);
     pipeline_free(worker->pipeline);
     free(worker);
 }
