@@ -15,6 +15,8 @@ enum { SUBJECT_SIZE = 256, REQUEST_SIZE = 160, WHY_SIZE = 160 };
 #define BACKOFF_MIN_NS (NS_PER_S / 4)
 #define BACKOFF_MAX_NS (10 * NS_PER_S)
 
+#define EXPIRES_MIN_NS (NS_PER_S / 4) /* of a request, where the consumer wants them short */
+
 struct pull {
     struct link *link;
     struct pull_options options;
@@ -109,9 +111,46 @@ static void return_credit(struct pull *pull, uint64_t left)
 static void on_unavailable(struct pull *pull, int64_t now_ns)
 {
     pull->counts.unavailable++;
+    if (pull->credit == 0)
+        return; /* each open request gets one: the first of them has said it */
     forget_requests(pull);
     back_off(pull, now_ns);
     doubt(pull, "JetStream does not answer (503)");
+}
+
+/* The consumer's own limits (max_batch, max_expires): asks for less, not more often. */
+static void ask_for_less(struct pull *pull, const char *description)
+{
+    struct pull_options *options = &pull->options;
+    if (strcasestr(description, "Expires") != NULL) {
+        if (options->expires_ns / 2 >= EXPIRES_MIN_NS)
+            options->expires_ns /= 2;
+        if (options->heartbeat_ns > options->expires_ns / 2)
+            options->heartbeat_ns = options->expires_ns / 2;
+    } else if (options->batch > 1) {
+        uint32_t requests = options->window / options->batch;
+        options->batch /= 2;
+        options->window = options->batch * requests;
+    }
+}
+
+/* max_waiting is used up, by all who pull from this consumer. */
+static void ask_fewer_times(struct pull *pull)
+{
+    uint32_t requests = pull->options.window / pull->options.batch;
+    if (requests > 1)
+        pull->options.window = pull->options.batch * (requests / 2);
+}
+
+static void on_limit(struct pull *pull, int code, const char *description, int64_t now_ns)
+{
+    pull->counts.ended++;
+    forget_requests(pull);
+    back_off(pull, now_ns);
+    pull->doubts++;
+    snprintf(pull->why, sizeof(pull->why), "the server refuses the request: %d %s", code,
+             description);
+    log_warn("pull", "%s/%s: %s", pull->options.stream, pull->options.durable, pull->why);
 }
 
 static void on_status(struct pull *pull, const struct wire_message *message, int64_t now_ns)
@@ -142,14 +181,12 @@ static void on_status(struct pull *pull, const struct wire_message *message, int
         forget_requests(pull);
         break;
     case PULL_STATUS_TOO_MANY:
+        ask_fewer_times(pull);
+        on_limit(pull, code, description, now_ns);
+        break;
     case PULL_STATUS_LIMIT:
-        pull->counts.ended++;
-        forget_requests(pull);
-        back_off(pull, now_ns);
-        if (pull->options.batch > 1)
-            pull->options.batch /= 2; /* the consumer's own limits: max_batch, max_waiting */
-        log_warn("pull", "%s/%s: the server refuses the request (%d %s)", pull->options.stream,
-                 pull->options.durable, code, description != NULL ? description : "");
+        ask_for_less(pull, description);
+        on_limit(pull, code, description, now_ns);
         break;
     case PULL_STATUS_DELETED:
         forget_requests(pull);
