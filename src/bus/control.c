@@ -280,3 +280,8 @@ natsStatus control_request(struct control *control, const char *subject, const c
         error_set(err, "%s", natsStatus_GetText(s));
     return s;
 }
+
+void control_servers(const struct nats_config *config, char *text, size_t size)
+{
+    nats_config_servers(config, text, size);
+}

@@ -262,7 +262,10 @@ int nats_connect_error(natsStatus status, const struct nats_config *config, stru
         return error_set(err, "%s: authorization violation: %s", servers,
                          credentials_advice(config));
     case NATS_SSL_ERROR:
-        return error_set(err, "%s: TLS failed (%s): check nats.tls", servers, detail);
+        return error_set(err, "%s: TLS failed (%s): %s", servers, detail,
+                         config->tls.ca != NULL || !config->tls.verify
+                             ? "check nats.tls"
+                             : "check nats.tls; an authority of your own belongs in nats.tls.ca");
     case NATS_SECURE_CONNECTION_WANTED:
         return error_set(err,
                          "%s: the server does not offer TLS: remove nats.tls, or switch TLS "

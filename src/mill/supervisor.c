@@ -554,10 +554,12 @@ int supervisor_run(const struct config *config)
         stat(config->path, &supervisor.config_file);
     open_handles(&supervisor);
     if (prepare(&supervisor, &err) == 0) {
+        char servers[256]; /* without the passwords that urls may have in them */
+        control_servers(&config->nats, servers, sizeof(servers));
         supervisor.exit_status = 0;
         log_info("supervisor", "tidemill %s: %zu rules from %s (version %s), connecting to %s",
                  TIDEMILL_VERSION, reload_rule_count(supervisor.reload), config->rules.dir,
-                 reload_version(supervisor.reload), config->nats.urls.items[0]);
+                 reload_version(supervisor.reload), servers);
         uv_queue_work(&supervisor.loop, &supervisor.startup, do_startup, on_started);
     } else {
         log_error("supervisor", "%s", err.text);
