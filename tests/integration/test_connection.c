@@ -1,0 +1,315 @@
+#include "harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * How tidemill gets to its server: every kind of credentials, TLS with the certificates of an
+ * authority of its own, a server that comes up later, and one that goes away and comes back.
+ */
+
+enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048 };
+
+static const char copying_rule[] = "return { subjects = { 'in.a' }, on_message = function(msg)\n"
+                                   "  mill.publish('out', msg.raw)\n"
+                                   "end }";
+
+/* The configuration with this inside of nats = { ... }. */
+static void write_config(struct harness *h, const char *nats)
+{
+    char text[TEXT_SIZE];
+    snprintf(text, sizeof(text),
+             "return { nats = { reconnect_wait = '50ms', %s },\n"
+             "  streams = { { name = 'in', subjects = { 'in.>' } },\n"
+             "              { name = 'out', subjects = { 'out' } } },\n"
+             "  sources = { { stream = 'in', durable = 'd', ack_wait = '5s' } } }",
+             nats);
+    harness_write_file(h, "tidemill.lua", text);
+    harness_write_file(h, "rules/a.lua", copying_rule);
+}
+
+/* Runs with this configuration until it is connected and its consumer bound. (The harness itself
+ * connects by user and password only, so that the other tests send no message.) */
+static struct process *run_connected(struct harness *h, const char *nats)
+{
+    write_config(h, nats);
+    struct process *mill = harness_tidemill(h, "run");
+    harness_wait_log(mill, " running: ", PATIENCE_MS);
+    harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
+    return mill;
+}
+
+static void see_a_message_through(struct harness *h)
+{
+    uint64_t before = harness_count(h, "out");
+    harness_publish(h, "in.a", "1");
+    harness_wait_count(h, "out", before + 1, PATIENCE_MS);
+}
+
+/* Runs with this configuration, which must fail in one line that has both texts in it. */
+static void expect_refused(struct harness *h, const char *nats, const char *says,
+                           const char *advises)
+{
+    write_config(h, nats);
+    struct process *mill = harness_tidemill(h, "run", "--log-level", "error");
+    assert_int_equal(harness_wait_exit(mill, PATIENCE_MS), 1);
+    const char *log = harness_log(mill);
+    if (harness_log_count(mill, "\n") != 1 || strstr(log, says) == NULL ||
+        strstr(log, advises) == NULL)
+        harness_fail(h, "one line with \"%s\" and \"%s\" is wanted, not: %s", says, advises, log);
+}
+
+/* ---- credentials ---- */
+
+static void test_user_and_password(struct harness *h)
+{
+    struct process *mill = run_connected(h, "user = 'bob', password = 'right'");
+    see_a_message_through(h);
+    harness_stop(mill, PATIENCE_MS);
+}
+
+static void test_user_and_password_in_the_url(struct harness *h)
+{
+    char url[96];
+    snprintf(url, sizeof(url), "nats://bob:right@127.0.0.1:%d", harness_port(h));
+    harness_setenv(h, "NATS_URL", url);
+    struct process *mill = run_connected(h, "");
+    see_a_message_through(h);
+    assert_int_equal(harness_log_count(mill, "right"), 0); /* no secret in the log */
+    harness_stop(mill, PATIENCE_MS);
+}
+
+static void test_a_password_in_the_url_that_is_wrong_is_not_printed(struct harness *h)
+{
+    char url[96];
+    snprintf(url, sizeof(url), "nats://bob:s3cret@127.0.0.1:%d", harness_port(h));
+    harness_setenv(h, "NATS_URL", url);
+    expect_refused(h, "", "authorization violation", "nats.url");
+    write_config(h, "");
+    struct process *mill = harness_tidemill(h, "run", "--log-level", "debug");
+    assert_int_equal(harness_wait_exit(mill, PATIENCE_MS), 1);
+    assert_int_equal(harness_log_count(mill, "s3cret"), 0);
+}
+
+static void test_a_token(struct harness *h)
+{
+    struct process *mill = run_connected(h, "token = 'abracadabra'");
+    harness_stop(mill, PATIENCE_MS);
+    expect_refused(h, "token = 'wrong'", "authorization violation", "nats.token");
+}
+
+/* Seed and public key of a user, made for these tests alone. */
+static const char nkey_seed[] = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y";
+#define NKEY_PUBLIC "UAB2CB576PHBBPQ5ODORRZ2LYCMWPZGWGCN2KDK7DXOIMZASKUY3RLKK"
+
+static void test_an_nkey(struct harness *h)
+{
+    harness_write_file(h, "nkey.seed", nkey_seed);
+    struct process *mill = run_connected(h, "nkey_seed = 'nkey.seed'");
+    harness_stop(mill, PATIENCE_MS);
+    expect_refused(h, "nkey_seed = 'elsewhere.seed'", "elsewhere.seed", "No such file");
+    harness_write_file(h, "nkey.seed", "SUAnonsense");
+    expect_refused(h, "nkey_seed = 'nkey.seed'", "nats.nkey_seed", "nkey.seed");
+}
+
+/* ---- TLS ---- */
+
+static const char *const certificate_commands[] = {
+    /* an authority, and one that nobody knows */
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+    "-subj '/CN=test authority' -keyout ca.key -out ca.pem",
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+    "-subj '/CN=other authority' -keyout other-ca.key -out other-ca.pem",
+    /* the server's certificate, and one for another host; the client's */
+    "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=server' "
+    "-keyout server.key -out server.csr && printf 'subjectAltName=IP:127.0.0.1' >san && "
+    "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+    "-extfile san -out server.pem",
+    "printf 'subjectAltName=DNS:elsewhere.example' >san && "
+    "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+    "-extfile san -out elsewhere.pem",
+    "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=client' "
+    "-keyout client.key -out client.csr && printf 'extendedKeyUsage=clientAuth' >san && "
+    "openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+    "-extfile san -out client.pem",
+};
+
+/* Certificates in the test's folder, and a server that speaks TLS with them. */
+static void start_tls_server(struct harness *h, const char *certificate, bool verify)
+{
+    char text[TEXT_SIZE];
+    size_t count = sizeof(certificate_commands) / sizeof(certificate_commands[0]);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(text, sizeof(text), "cd '%s' && { %s; } >>openssl.log 2>&1", harness_path(h, ""),
+                 certificate_commands[i]);
+        if (system(text) != 0) /* NOLINT: a command of this file, in a folder of this test */
+            harness_fail(h, "openssl: %s", harness_read_file(h, "openssl.log"));
+    }
+    snprintf(text, sizeof(text),
+             "tls { cert_file: \"%s\", key_file: \"%s\", ca_file: \"%s\", verify: %s }",
+             harness_path(h, certificate), harness_path(h, "server.key"), harness_path(h, "ca.pem"),
+             verify ? "true" : "false");
+    harness_server_config(h, text);
+    harness_server_start(h);
+}
+
+static void test_tls_with_an_authority_of_ones_own(struct harness *h)
+{
+    start_tls_server(h, "server.pem", false);
+    struct process *mill = run_connected(h, "tls = { ca = 'ca.pem' }");
+    harness_stop(mill, PATIENCE_MS);
+}
+
+static void test_tls_refuses_an_authority_it_does_not_know(struct harness *h)
+{
+    start_tls_server(h, "server.pem", false);
+    expect_refused(h, "tls = { ca = 'other-ca.pem' }", "TLS", "nats.tls");
+    expect_refused(h, "tls = { }", "TLS", "nats.tls");
+}
+
+static void test_tls_refuses_a_certificate_for_another_host(struct harness *h)
+{
+    start_tls_server(h, "elsewhere.pem", false);
+    expect_refused(h, "tls = { ca = 'ca.pem' }", "TLS", "nats.tls");
+    struct process *mill =
+        run_connected(h, "tls = { ca = 'ca.pem', hostname = 'elsewhere.example' }");
+    harness_stop(mill, PATIENCE_MS);
+}
+
+static void test_tls_may_go_unverified_when_told_so(struct harness *h)
+{
+    start_tls_server(h, "elsewhere.pem", false);
+    struct process *mill = run_connected(h, "tls = { verify = false }");
+    harness_stop(mill, PATIENCE_MS);
+}
+
+static void test_mutual_tls(struct harness *h)
+{
+    start_tls_server(h, "server.pem", true);
+    struct process *mill =
+        run_connected(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'client.key' }");
+    harness_stop(mill, PATIENCE_MS);
+    write_config(h, "tls = { ca = 'ca.pem' }");
+    mill = harness_tidemill(h, "run");
+    harness_wait_log(mill, "client certificate", PATIENCE_MS);
+    harness_wait_log(mill, "nats.tls.cert and nats.tls.key", PATIENCE_MS);
+    harness_signal(mill, SIGTERM);
+    harness_wait_exit(mill, PATIENCE_MS);
+}
+
+/* libnats speaks TLS with a server that insists on it, also when nobody has said so. */
+static void test_a_server_that_wants_tls_is_told_from_one_that_has_none(struct harness *h)
+{
+    start_tls_server(h, "server.pem", false);
+    expect_refused(h, "", "TLS failed", "an authority of your own belongs in nats.tls.ca");
+    harness_server_stop(h);
+    harness_server_config(h, "");
+    harness_server_start(h);
+    expect_refused(h, "tls = { ca = 'ca.pem' }", "does not offer TLS", "nats.tls");
+}
+
+static void test_certificates_that_are_not_there(struct harness *h)
+{
+    expect_refused(h, "tls = { ca = 'no.pem' }", "nats.tls.ca: cannot read no.pem", "No such file");
+    harness_write_file(h, "text.pem", "hello");
+    expect_refused(h, "tls = { ca = 'text.pem' }", "nats.tls.ca: text.pem", "PEM");
+}
+
+/* ---- servers that come and go ---- */
+
+static void test_a_server_that_comes_up_later_is_waited_for(struct harness *h)
+{
+    write_config(h, "");
+    struct process *mill = harness_tidemill(h, "run");
+    harness_wait_log(mill, "waiting for the server", PATIENCE_MS);
+    assert_int_equal(harness_http(mill, "/readyz", NULL), 503);
+    assert_int_equal(harness_http(mill, "/healthz", NULL), 200);
+    harness_server_start(h);
+    harness_wait_log(mill, " running: ", PATIENCE_MS);
+    assert_int_equal(harness_log_count(mill, "waiting for the server"), 1);
+    see_a_message_through(h);
+    harness_stop(mill, PATIENCE_MS);
+}
+
+static void test_the_second_of_two_urls_is_tried(struct harness *h)
+{
+    char urls[128];
+    snprintf(urls, sizeof(urls), "nats://127.0.0.1:1,%s", harness_url(h));
+    harness_setenv(h, "NATS_URL", urls);
+    struct process *mill = run_connected(h, "");
+    see_a_message_through(h);
+    harness_stop(mill, PATIENCE_MS);
+}
+
+static void restart_and_see_a_message_through(struct harness *h, struct process *mill,
+                                              void (*end)(struct harness *h))
+{
+    end(h);
+    harness_wait_log(mill, "disconnected", PATIENCE_MS);
+    harness_wait_http(mill, "/readyz", 503, PATIENCE_MS);
+    harness_server_start(h);
+    harness_wait_log(mill, "connected again", PATIENCE_MS);
+    harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
+    see_a_message_through(h);
+}
+
+static void test_it_goes_on_after_a_restart_of_the_server(struct harness *h)
+{
+    struct process *mill = run_connected(h, "");
+    see_a_message_through(h);
+    restart_and_see_a_message_through(h, mill, harness_server_stop);
+    restart_and_see_a_message_through(h, mill, harness_server_kill);
+    harness_stop(mill, PATIENCE_MS);
+}
+
+static void test_a_restart_of_the_server_under_load_loses_and_doubles_nothing(struct harness *h)
+{
+    enum { COUNT = 20000 };
+    write_config(h, "");
+    harness_stream(h, "in", "in.>");
+    harness_stream(h, "out", "out");
+    harness_feed(h, "in.a", 0, COUNT, "#");
+    struct process *mill = harness_tidemill(h, "run");
+    while (harness_count(h, "out") < COUNT / 10)
+        ;
+    harness_server_stop(h);
+    harness_server_start(h);
+    harness_wait_log(mill, "connected again", PATIENCE_MS);
+    harness_wait_drained(h, "in", "d", 2 * PATIENCE_MS);
+    const struct harness_messages *out = harness_read(h, "out");
+    assert_int_equal(out->count, COUNT);
+    assert_int_equal(harness_duplicate_payloads(out), 0);
+    harness_stop(mill, PATIENCE_MS);
+}
+
+int main(void)
+{
+    static const char users[] = "authorization { user: bob, password: right }";
+    const struct CMUnitTest tests[] = {
+        harness_test_with(test_user_and_password, .server_config = users, .user = "bob",
+                          .password = "right"),
+        harness_test_with(test_user_and_password_in_the_url, .server_config = users, .user = "bob",
+                          .password = "right"),
+        harness_test_with(test_a_password_in_the_url_that_is_wrong_is_not_printed,
+                          .server_config = users),
+        harness_test_with(test_a_token, .server_config = "authorization { token: abracadabra }"),
+        harness_test_with(test_an_nkey, .server_config =
+                                            "authorization { users: [ { nkey: " NKEY_PUBLIC
+                                            " } ] }"),
+        harness_test_with(test_tls_with_an_authority_of_ones_own, .no_server = true),
+        harness_test_with(test_tls_refuses_an_authority_it_does_not_know, .no_server = true),
+        harness_test_with(test_tls_refuses_a_certificate_for_another_host, .no_server = true),
+        harness_test_with(test_tls_may_go_unverified_when_told_so, .no_server = true),
+        harness_test_with(test_mutual_tls, .no_server = true),
+        harness_test_with(test_a_server_that_wants_tls_is_told_from_one_that_has_none,
+                          .no_server = true),
+        harness_test_with(test_certificates_that_are_not_there, .no_server = true),
+        harness_test_with(test_a_server_that_comes_up_later_is_waited_for, .no_server = true),
+        harness_test(test_the_second_of_two_urls_is_tried),
+        harness_test(test_it_goes_on_after_a_restart_of_the_server),
+        harness_test(test_a_restart_of_the_server_under_load_loses_and_doubles_nothing),
+    };
+    return cmocka_run_group_tests_name("connection", tests, NULL, NULL);
+}
