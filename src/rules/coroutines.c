@@ -79,7 +79,7 @@ static int finish_wrap(lua_State *L, lua_State *thread, int results)
     if (results >= 0)
         return results;
     int status = lua_status(thread);
-    if (status != LUA_OK && status != LUA_YIELD) {
+    if (status != LUA_OK && status != LUA_YIELD && !limits_died_in_hook(thread)) {
 #if LUA_VERSION_RELEASE_NUM >= 50406
         lua_closethread(thread, L);
 #else

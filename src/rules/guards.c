@@ -10,6 +10,7 @@
  */
 static int finish_pcall(lua_State *L, int status, lua_KContext context)
 {
+    (void)context;
     if (status != LUA_OK && status != LUA_YIELD) {
         call_check(L, status);
         lua_pushboolean(L, 0); /* .. error false */
@@ -17,7 +18,7 @@ static int finish_pcall(lua_State *L, int status, lua_KContext context)
         return 2;
     }
     call_check(L, LUA_OK);
-    return lua_gettop(L) - (int)context;
+    return lua_gettop(L);
 }
 
 static int base_pcall(lua_State *L)
@@ -29,35 +30,37 @@ static int base_pcall(lua_State *L)
     return finish_pcall(L, status, 0);
 }
 
-/*
- * Stands before the rule's message handler, upvalue 1. When a limit is passed the error is raised
- * inside the count hook, and a message handler runs right there, with hooks off: nothing could stop
- * it.
- */
-static int handle_message(lua_State *L)
+/* Ends an xpcall that may have waited: [1] function [2] handler [3..] the results after `true`. */
+static int finish_xpcall(lua_State *L, int status, lua_KContext context)
 {
-    struct call *call = engine_of(L)->current;
-    lua_settop(L, 1); /* error */
-    if (call != NULL && call->ended)
-        return 1;
-    lua_pushvalue(L, lua_upvalueindex(1)); /* error handler */
-    lua_insert(L, 1);                      /* handler error */
-    lua_call(L, 1, 1);                     /* message */
-    return 1;
+    (void)context;
+    if (status == LUA_OK || status == LUA_YIELD) {
+        call_check(L, LUA_OK);
+        return lua_gettop(L) - 2;
+    }
+    call_check(L, status);
+    lua_pushvalue(L, 2);                  /* .. error handler */
+    lua_insert(L, -2);                    /* .. handler error */
+    call_check(L, lua_pcall(L, 1, 1, 0)); /* .. message */
+    lua_pushboolean(L, 0);                /* .. message false */
+    lua_insert(L, -2);                    /* .. false message */
+    return 2;
 }
 
+/*
+ * The handler is called after the error has left the function, not where it was raised, and never as
+ * Lua's own message handler. As such it would run inside the count hook, with hooks off, when the
+ * error is a limit; and Lua before 5.4.7 forgets to take it away from a coroutine that is closed.
+ */
 static int base_xpcall(lua_State *L)
 {
     int arguments = lua_gettop(L) - 2;
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    lua_pushvalue(L, 2);                    /* function handler .. handler */
-    lua_pushcclosure(L, handle_message, 1); /* function handler .. guarded */
-    lua_replace(L, 2);                      /* function guarded .. */
-    lua_pushboolean(L, 1);                  /* function handler .. true */
-    lua_pushvalue(L, 1);                    /* function handler .. true function */
-    lua_rotate(L, 3, 2);                    /* function handler true function .. */
-    int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, 2, finish_pcall);
-    return finish_pcall(L, status, 2);
+    lua_pushboolean(L, 1); /* function handler .. true */
+    lua_pushvalue(L, 1);   /* function handler .. true function */
+    lua_rotate(L, 3, 2);   /* function handler true function .. */
+    int status = lua_pcallk(L, arguments, LUA_MULTRET, 0, 0, finish_xpcall);
+    return finish_xpcall(L, status, 0);
 }
 
 /* Whether the table at `index` has a metatable that says "hands off". */

@@ -343,6 +343,16 @@ static void test_a_handler_is_not_a_coroutine_to_its_rule(void **state)
                      "assert(not ok and err:find('outside a coroutine'), err)");
 }
 
+static void test_a_coroutine_closed_inside_xpcall_does_not_call_the_handler(void **state)
+{
+    run_body(*state,
+             "local called = false\n"
+             "local co = coroutine.create(function() xpcall(function()\n"
+             "  local x <close> = setmetatable({}, { __close = function() error('x') end })\n"
+             "  coroutine.yield() end, function(e) called = true return e end) end)\n"
+             "coroutine.resume(co) assert(not coroutine.close(co)) assert(not called)");
+}
+
 static void test_a_coroutine_may_live_longer_than_its_call(void **state)
 {
     struct fixture *f = *state;
@@ -422,6 +432,7 @@ int main(void)
         engine_test(test_pcall_and_xpcall_work_as_in_the_manual),
         engine_test(test_coroutines_work_as_in_the_manual),
         engine_test(test_a_handler_is_not_a_coroutine_to_its_rule),
+        engine_test(test_a_coroutine_closed_inside_xpcall_does_not_call_the_handler),
         engine_test(test_a_coroutine_may_live_longer_than_its_call),
         engine_test(test_a_coroutine_left_waiting_by_a_dead_call_does_no_harm),
         engine_test(test_a_stopped_coroutine_can_be_closed_later_without_running_its_close),
