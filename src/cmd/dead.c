@@ -63,27 +63,27 @@ static size_t flags_of(const struct subcommand *subcommand, struct command_line 
                        struct flag flags[FLAGS_MAX])
 {
     struct dead_words *words = &line->words;
-    size_t count = 0;
-    flags[count++] = (struct flag){.name = "--config", .short_name = "-c", .value = &line->path};
-    flags[count++] = (struct flag){.name = "--nats", .value = &line->connect.url};
-    flags[count++] = (struct flag){.name = "--creds", .value = &line->connect.creds};
-    flags[count++] = (struct flag){.name = "--subject", .value = &line->root};
+    struct flag *next = flags;
+    *next++ = (struct flag){.name = "--config", .short_name = "-c", .value = &line->path};
+    *next++ = (struct flag){.name = "--nats", .value = &line->connect.url};
+    *next++ = (struct flag){.name = "--creds", .value = &line->connect.creds};
+    *next++ = (struct flag){.name = "--subject", .value = &line->root};
     if (subcommand->takes & TAKES_FILTERS) {
-        flags[count++] = (struct flag){.name = "--rule", .value = &words->filter.rule};
-        flags[count++] = (struct flag){.name = "--reason", .value = &words->filter.reason};
-        flags[count++] = (struct flag){.name = "--since", .value = &line->since};
-        flags[count++] = (struct flag){.name = "--until", .value = &line->until};
-        flags[count++] = (struct flag){.name = "--limit", .count = &words->filter.limit};
+        *next++ = (struct flag){.name = "--rule", .value = &words->filter.rule};
+        *next++ = (struct flag){.name = "--reason", .value = &words->filter.reason};
+        *next++ = (struct flag){.name = "--since", .value = &line->since};
+        *next++ = (struct flag){.name = "--until", .value = &line->until};
+        *next++ = (struct flag){.name = "--limit", .count = &words->filter.limit};
     }
     if (subcommand->takes & TAKES_JSON)
-        flags[count++] = (struct flag){.name = "--json", .given = &words->json};
+        *next++ = (struct flag){.name = "--json", .given = &words->json};
     if (subcommand->takes & TAKES_MANY)
-        flags[count++] = (struct flag){.name = "--all", .given = &words->all};
+        *next++ = (struct flag){.name = "--all", .given = &words->all};
     if (subcommand->run == dead_show)
-        flags[count++] = (struct flag){.name = "--payload", .given = &words->payload};
+        *next++ = (struct flag){.name = "--payload", .given = &words->payload};
     if (subcommand->run == dead_purge)
-        flags[count++] = (struct flag){.name = "--yes", .given = &words->yes};
-    return count;
+        *next++ = (struct flag){.name = "--yes", .given = &words->yes};
+    return (size_t)(next - flags);
 }
 
 /* A time, or how long ago. */

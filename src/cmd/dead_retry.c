@@ -29,6 +29,7 @@ static void on_removed(void *context, uint64_t sequence, const struct answer *an
 {
     struct retry *retry = context;
     struct error err;
+    retry->stopped |= answer->late;
     if (dead_letters_removed(answer, &err) >= 0)
         retry->retried++;
     else
