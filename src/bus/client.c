@@ -123,7 +123,8 @@ void client_close(struct client *client)
     natsSubscription_Destroy(client->answers);
     natsSubscription_Destroy(client->messages);
     natsConnection_Destroy(client->connection);
-    closed_gate_wait(&client->gate);
+    if (!closed_gate_wait(&client->gate))
+        return; /* rather a leak than a callback into freed memory */
     natsOptions_Destroy(client->options);
     for (size_t i = 0; client->slots != NULL && i < client->window; i++)
         free(client->slots[i].reason);

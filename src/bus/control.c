@@ -143,7 +143,8 @@ void control_close(struct control *control)
     if (control == NULL)
         return;
     natsConnection_Destroy(control->connection);
-    closed_gate_wait(&control->gate);
+    if (!closed_gate_wait(&control->gate))
+        return; /* rather a leak than a callback into freed memory */
     natsOptions_Destroy(control->options);
     pthread_mutex_destroy(&control->why_lock);
     pthread_mutex_destroy(&control->server_lock);

@@ -104,7 +104,8 @@ void inbox_close(struct inbox *inbox)
     if (inbox == NULL)
         return;
     natsSubscription_Destroy(inbox->subscription);
-    closed_gate_wait(&inbox->gate);
+    if (!closed_gate_wait(&inbox->gate))
+        return; /* rather a leak than a callback into freed memory */
     for (size_t i = 0; i < inbox->count; i++)
         natsMsg_Destroy(inbox->ring[(inbox->first + i) % inbox->size]);
     free((void *)inbox->ring);

@@ -100,7 +100,8 @@ void requests_close(struct requests *requests)
         return;
     inbox_close(requests->inbox);
     natsConnection_Destroy(requests->connection);
-    closed_gate_wait(&requests->gate);
+    if (!closed_gate_wait(&requests->gate))
+        return; /* rather a leak than a callback into freed memory */
     natsOptions_Destroy(requests->options);
     pthread_mutex_destroy(&requests->lock);
     free(requests);
