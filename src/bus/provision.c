@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/subject.h"
+#include "base/units.h"
 #include "bus/api.h"
 #include "bus/json_scan.h"
 #include "bus/json_write.h"
@@ -253,10 +254,13 @@ static int put_consumer(struct control *control, const struct source_config *sou
     return result;
 }
 
+/* `settled`: NULL for one that starts where the file says. */
 static int create_consumer(struct control *control, const struct source_config *source,
-                           struct error *err)
+                           const uint64_t *settled, struct error *err)
 {
-    if (put_consumer(control, source, consumer_create_body(source), "create it", err) != 0)
+    char *body =
+        settled != NULL ? consumer_continue_body(source, *settled) : consumer_create_body(source);
+    if (put_consumer(control, source, body, "create it", err) != 0)
         return -1;
     log_info(COMPONENT, "consumer %s of stream %s created", source->durable, source->stream);
     return 0;
@@ -288,7 +292,7 @@ static int bind_consumer(struct control *control, const struct source_config *so
 }
 
 static int make_consumer(struct control *control, const struct source_config *source,
-                         struct error *err)
+                         const uint64_t *settled, struct error *err)
 {
     struct server_version version = control_server(control);
     if (source->filter.count > 1 && version.major > 0 &&
@@ -306,22 +310,60 @@ static int make_consumer(struct control *control, const struct source_config *so
     if (info.code == API_OK)
         result = bind_consumer(control, source, &info, err);
     else if (info.code == API_CONSUMER_MISSING)
-        result = create_consumer(control, source, err);
+        result = create_consumer(control, source, settled, err);
     else
         result = consumer_refused(source, &info, "tell about it", err);
     api_reply_free(&info);
     return result;
 }
 
-int provision_consumer(struct control *control, const struct source_config *source,
-                       struct error *err)
+static int provide_consumer(struct control *control, const struct source_config *source,
+                            const uint64_t *settled, struct error *err)
 {
     if (check_name("stream", source->stream, err) != 0 ||
         check_name("durable", source->durable, err) != 0)
         return -1;
-    if (make_consumer(control, source, err) != 0)
+    if (make_consumer(control, source, settled, err) != 0)
         return error_prefix(err, "consumer %s of stream %s", source->durable, source->stream);
     return 0;
+}
+
+int provision_consumer(struct control *control, const struct source_config *source,
+                       struct error *err)
+{
+    return provide_consumer(control, source, NULL, err);
+}
+
+int provision_consumer_again(struct control *control, const struct source_config *source,
+                             uint64_t settled, struct error *err)
+{
+    return provide_consumer(control, source, &settled, err);
+}
+
+/* The time at which the reply's stream or consumer was created; 0: not told. */
+static int64_t created_ns_of(const struct api_reply *info)
+{
+    char text[64];
+    int64_t created_ns;
+    bool told = json_scan_string(info->text, info->size, "created", text, sizeof(text)) &&
+                units_parse_time(text, &created_ns, NULL) == 0;
+    return told ? created_ns : 0;
+}
+
+int provision_stream_created(struct control *control, const char *stream, int64_t *created_ns,
+                             struct error *err)
+{
+    struct api_reply info;
+    *created_ns = 0;
+    if (api_call(control, &info, NULL, err, "STREAM.INFO.%s", stream) != 0)
+        return -1;
+    int result = 0;
+    if (info.code == API_OK)
+        *created_ns = created_ns_of(&info);
+    else if (info.code != API_STREAM_MISSING)
+        result = error_set(err, "stream %s: %s", stream, info.description);
+    api_reply_free(&info);
+    return result;
 }
 
 /* A count of the reply; what is left out there is zero. */
@@ -347,6 +389,7 @@ enum consumer_state provision_consumer_state(struct control *control, const char
         error_set(err, "consumer %s of stream %s: %s", durable, stream, info.description);
     else if (counts != NULL)
         *counts = (struct consumer_counts){
+            .created_ns = created_ns_of(&info),
             .num_pending = count_of(&info, "num_pending"),
             .num_ack_pending = count_of(&info, "num_ack_pending"),
             .num_redelivered = count_of(&info, "num_redelivered"),

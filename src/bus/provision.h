@@ -29,6 +29,20 @@ int provision_dead_letter(struct control *control, const char *subject_root, str
 int provision_consumer(struct control *control, const struct source_config *source,
                        struct error *err);
 
+/*
+ * The same for a consumer that was there before: one that is missing is created behind the sequence
+ * up to which all is settled.
+ */
+int provision_consumer_again(struct control *control, const struct source_config *source,
+                             uint64_t settled, struct error *err);
+
+/*
+ * When the stream was created, in nanoseconds since 1970: tells it from an earlier one of the same
+ * name. 0: there is no such stream. Returns 0, or -1 when the server could not be asked.
+ */
+int provision_stream_created(struct control *control, const char *stream, int64_t *created_ns,
+                             struct error *err);
+
 enum consumer_state {
     CONSUMER_PRESENT,
     CONSUMER_MISSING, /* the consumer, or its stream, does not exist */
@@ -36,6 +50,7 @@ enum consumer_state {
 };
 
 struct consumer_counts {
+    int64_t created_ns;      /* since 1970: tells it from a later one of the same name */
     int64_t num_pending;     /* not yet delivered */
     int64_t num_ack_pending; /* delivered, not yet acknowledged */
     int64_t num_redelivered;

@@ -260,7 +260,22 @@ static void write_changeable(FILE *out, const struct source_config *source)
     }
 }
 
-char *consumer_create_body(const struct source_config *source)
+/* The description of a consumer that does not start where the file says. */
+static const char CONTINUED[] = "created again by tidemill behind what had been settled";
+
+static void write_start(FILE *out, const struct source_config *source)
+{
+    fprintf(out, ",\"deliver_policy\":\"%s\"", deliver_policy(source->start));
+    if (source->start == START_SEQUENCE)
+        fprintf(out, ",\"opt_start_seq\":%" PRIu64, source->start_sequence);
+    if (source->start == START_TIME) {
+        char time[64];
+        format_time(source->start_time_ns, time, sizeof(time));
+        fprintf(out, ",\"opt_start_time\":\"%s\"", time);
+    }
+}
+
+static char *create_body(const struct source_config *source, const uint64_t *settled)
 {
     char *text = NULL;
     size_t size;
@@ -270,20 +285,29 @@ char *consumer_create_body(const struct source_config *source)
         json_write_string(out, source->stream);
         fputs(",\"config\":{\"durable_name\":", out);
         json_write_string(out, source->durable);
-        fprintf(out, ",\"deliver_policy\":\"%s\"", deliver_policy(source->start));
-        if (source->start == START_SEQUENCE)
-            fprintf(out, ",\"opt_start_seq\":%" PRIu64, source->start_sequence);
-        if (source->start == START_TIME) {
-            char time[64];
-            format_time(source->start_time_ns, time, sizeof(time));
-            fprintf(out, ",\"opt_start_time\":\"%s\"", time);
-        }
+        if (settled == NULL)
+            write_start(out, source);
+        else
+            fprintf(out,
+                    ",\"description\":\"%s\",\"deliver_policy\":\"by_start_sequence\","
+                    "\"opt_start_seq\":%" PRIu64,
+                    CONTINUED, *settled + 1);
         fprintf(out, ",\"ack_policy\":\"%s\",\"replay_policy\":\"instant\"",
                 ack_policy(source->ack));
         write_changeable(out, source);
         fputs("}}", out);
     }
     return json_write_close(out, &text) == 0 ? text : NULL;
+}
+
+char *consumer_create_body(const struct source_config *source)
+{
+    return create_body(source, NULL);
+}
+
+char *consumer_continue_body(const struct source_config *source, uint64_t settled)
+{
+    return create_body(source, &settled);
 }
 
 /* Copies a member of the consumer's configuration, unless the file has its say on it. */
@@ -329,7 +353,10 @@ static int fixed_error(struct error *err, const char *field, const char *here, c
 static int check_start(const struct source_config *source, const char *info, size_t size,
                        struct error *err)
 {
-    char policy[32] = "", here[64], there[64] = "";
+    char policy[32] = "", here[64], there[64] = "", description[sizeof(CONTINUED) + 1] = "";
+    json_scan_string(info, size, "config.description", description, sizeof(description));
+    if (strcmp(description, CONTINUED) == 0)
+        return 0;
     json_scan_string(info, size, "config.deliver_policy", policy, sizeof(policy));
     if (strcmp(policy, deliver_policy(source->start)) != 0)
         return fixed_error(err, "start (deliver_policy)", deliver_policy(source->start), policy);

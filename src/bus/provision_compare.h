@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -34,6 +35,12 @@ bool pattern_covers(const char *outer, const char *inner);
 
 /* The body of CONSUMER.DURABLE.CREATE. */
 char *consumer_create_body(const struct source_config *source);
+
+/*
+ * The same for a consumer that starts behind a sequence instead of where the file says. Its
+ * description marks it, and consumer_check_fixed takes its start as it is.
+ */
+char *consumer_continue_body(const struct source_config *source, uint64_t settled);
 
 /*
  * The body that updates the consumer of a CONSUMER.INFO reply: its own configuration, with what the

@@ -13,7 +13,7 @@ enum { SUBJECT_SIZE = 256, REQUEST_SIZE = 160, WHY_SIZE = 160 };
 
 /* After 503 or a refusal the next request waits this long, doubling up to the maximum. */
 #define BACKOFF_MIN_NS (NS_PER_S / 4)
-#define BACKOFF_MAX_NS (10 * NS_PER_S)
+#define BACKOFF_MAX_NS (2 * NS_PER_S)
 
 #define EXPIRES_MIN_NS (NS_PER_S / 4) /* of a request, where the consumer wants them short */
 
@@ -21,6 +21,7 @@ struct pull {
     struct link *link;
     struct pull_options options;
     natsSubscription *subscription;
+    natsConnection *connection; /* that of the subscription, which keeps it from being freed */
     char inbox[SUBJECT_SIZE]; /* "<link inbox>.p<index>"; a request's reply is "<inbox>.<epoch>" */
     char subject[SUBJECT_SIZE]; /* $JS.API.CONSUMER.MSG.NEXT.<stream>.<durable> */
     uint64_t epoch;             /* counts restarts; a status of an earlier one means nothing */
@@ -34,6 +35,17 @@ struct pull {
     char why[WHY_SIZE];
     struct pull_counts counts;
 };
+
+static natsStatus subscribe(struct pull *pull)
+{
+    char wildcard[SUBJECT_SIZE + 2];
+    snprintf(wildcard, sizeof(wildcard), "%s.*", pull->inbox);
+    pull->connection = link_connection(pull->link);
+    natsStatus s = natsConnection_SubscribeSync(&pull->subscription, pull->connection, wildcard);
+    if (s == NATS_OK) /* bounded by the window; a limit here would drop messages silently */
+        s = natsSubscription_SetPendingLimits(pull->subscription, -1, -1);
+    return s;
+}
 
 int pull_open(struct pull **out, struct link *link, unsigned index,
               const struct pull_options *options, struct error *err)
@@ -49,12 +61,8 @@ int pull_open(struct pull **out, struct link *link, unsigned index,
                         options->stream, options->durable);
 
     natsStatus s = used < (int)sizeof(pull->subject) ? NATS_OK : NATS_INVALID_ARG;
-    char wildcard[SUBJECT_SIZE + 2];
-    snprintf(wildcard, sizeof(wildcard), "%s.*", pull->inbox);
     if (s == NATS_OK)
-        s = natsConnection_SubscribeSync(&pull->subscription, link_connection(link), wildcard);
-    if (s == NATS_OK) /* bounded by the window; a limit here would drop messages silently */
-        s = natsSubscription_SetPendingLimits(pull->subscription, -1, -1);
+        s = subscribe(pull);
     if (s != NATS_OK) {
         error_set(err, "cannot subscribe for pulls from %s/%s: %s", options->stream,
                   options->durable, natsStatus_GetText(s));
@@ -263,10 +271,24 @@ static bool is_silent(const struct pull *pull, int64_t now_ns)
            now_ns - pull->last_traffic_ns > 2 * pull->options.heartbeat_ns + NS_PER_S / 4;
 }
 
+/*
+ * While there is doubt, one message at a time is asked for: requests to a server that is only slow
+ * are kept there, and all of them would be answered one day.
+ */
+static void probe(struct pull *pull, int64_t now_ns)
+{
+    if (pull->credit == 0 && pull->in_flight < pull->options.window)
+        send_request(pull, 1, now_ns);
+}
+
 void pull_round(struct pull *pull, int64_t now_ns, bool hold)
 {
-    if (pull->draining || !link_connected(pull->link))
+    if (pull->draining)
         return;
+    if (!link_connected(pull->link)) {
+        pull->last_traffic_ns = now_ns; /* this silence is the connection's; pull_restart follows */
+        return;
+    }
     if (is_silent(pull, now_ns)) {
         pull->counts.lost++;
         forget_requests(pull);
@@ -274,6 +296,10 @@ void pull_round(struct pull *pull, int64_t now_ns, bool hold)
     }
     if (hold || now_ns < pull->not_before_ns)
         return;
+    if (pull->doubts > 0) {
+        probe(pull, now_ns);
+        return;
+    }
     uint64_t taken = pull->credit + pull->in_flight;
     while (taken + pull->options.batch <= pull->options.window) {
         send_request(pull, pull->options.batch, now_ns);
@@ -287,6 +313,13 @@ void pull_restart(struct pull *pull, int64_t now_ns)
     pull->not_before_ns = 0;
     pull->backoff_ns = BACKOFF_MIN_NS;
     pull->last_traffic_ns = now_ns;
+    if (pull->connection == link_connection(pull->link) || pull->draining)
+        return;
+    natsSubscription_Destroy(pull->subscription);
+    pull->subscription = NULL;
+    if (subscribe(pull) != NATS_OK) /* that connection is gone too: the next brings us here again */
+        log_warn("pull", "%s/%s: no subscription on the new connection", pull->options.stream,
+                 pull->options.durable);
 }
 
 void pull_drain(struct pull *pull)

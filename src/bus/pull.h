@@ -18,8 +18,8 @@
  *
  * Requests vanish without a word when the server or the leader goes away, and a missing consumer
  * answers nothing at all: idle heartbeats tell. After two heartbeats' silence the pull forgets its
- * credit and asks again; pull_doubts() then counts up, and the owner should look whether the
- * consumer still exists.
+ * credit and asks for a single message; pull_doubts() then counts up, and the owner should look
+ * whether the consumer still exists. With the first sign of life it asks for all that has room.
  *
  * Thread: the link's loop.
  */
