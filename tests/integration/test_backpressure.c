@@ -83,12 +83,14 @@ static int in_flight(struct process *mill)
     harness_signal(mill, SIGUSR1);
     harness_wait_log(mill, "status: worker 1, in/mill", PATIENCE_MS);
     harness_wait_log(mill, "in flight", PATIENCE_MS);
-    const char *end = NULL;
-    for (const char *at = harness_log(mill); (at = strstr(at, " in flight")) != NULL; at++)
-        end = at;
-    while (end[-1] >= '0' && end[-1] <= '9')
-        end--;
-    return atoi(end);
+    int last = 0;
+    for (const char *at = harness_log(mill); (at = strstr(at, " in flight")) != NULL; at++) {
+        const char *number = at;
+        while (number[-1] >= '0' && number[-1] <= '9')
+            number--;
+        last = atoi(number);
+    }
+    return last;
 }
 
 /* Watches for `ms`: what is in flight stays in the window, and memory within `growth` of `before`. */
