@@ -105,10 +105,10 @@ int dead_letter_send(struct outbox *outbox, const char *root, const char *rules_
 {
     const struct source_config *config = delivery->source->config;
     char subject[SUBJECT_SIZE];
-    char id[SUBJECT_SIZE];
+    char name[DELIVERY_NAME_SIZE], id[SUBJECT_SIZE + DELIVERY_NAME_SIZE];
     snprintf(subject, sizeof(subject), "%s.%s.%s", root, config->stream, config->durable);
-    snprintf(id, sizeof(id), "%s:%" PRIu64 ":%s:dead", config->stream,
-             delivery->ack.stream_sequence, config->durable);
+    delivery_name(delivery, name);
+    snprintf(id, sizeof(id), "%s:%s:dead", name, config->durable);
 
     struct publication publication = {
         .subject = subject,

@@ -1,5 +1,6 @@
 #include "mill/delivery.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct delivery *delivery_new(struct source *source, struct wire_message *messag
     delivery->message = message;
     delivery->ack = *ack;
     delivery->touched_ns = now_ns;
+    delivery->stream_id = source->stream_id;
     delivery->dead_letter.delivery = delivery;
     delivery->runs = delivery->few;
     delivery->input = (struct input){
@@ -105,6 +107,15 @@ void delivery_touched(struct delivery *delivery, int64_t now_ns)
     leave(delivery);
     delivery->touched_ns = now_ns;
     append(delivery->source, delivery);
+}
+
+void delivery_name(const struct delivery *delivery, char name[DELIVERY_NAME_SIZE])
+{
+    char later[24] = "";
+    if (delivery->stream_id != 0)
+        snprintf(later, sizeof(later), "@%" PRIx64, delivery->stream_id);
+    snprintf(name, DELIVERY_NAME_SIZE, "%s%s:%" PRIu64, delivery->input.stream, later,
+             delivery->ack.stream_sequence);
 }
 
 const char *delivery_reply(const struct delivery *delivery)

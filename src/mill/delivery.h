@@ -36,6 +36,7 @@ struct source {
     const struct source_config *config;
     unsigned index; /* in the configuration */
     struct pull *pull;
+    uint64_t stream_id; /* 0, or names the stream that replaced the first one (recovery.h) */
     struct source_counters *counters;
     struct delivery *oldest, *newest;         /* in flight, by touched_ns */
     struct delivery *buckets[SOURCE_BUCKETS]; /* the same, by stream sequence */
@@ -79,6 +80,7 @@ struct delivery {
     struct wire_message
         *latest; /* NULL, or the same message delivered again meanwhile: settle this one */
     struct ack_subject ack;
+    uint64_t stream_id;
     struct input input;
     enum delivery_phase phase;
     enum verdict verdict;
@@ -87,6 +89,7 @@ struct delivery {
     bool delay_given;
     int64_t touched_ns; /* when it arrived, or +WPI was last sent */
     int confirms_sent;
+    bool orphan; /* its consumer is gone: there is nobody to answer to */
     struct failure failure;
     struct run dead_letter; /* the token of the dead letter's outbox entry */
     size_t run_count;
@@ -113,6 +116,13 @@ struct delivery *delivery_find(struct source *source, uint64_t sequence);
 
 /* A sign of life was sent: to the end of the list. */
 void delivery_touched(struct delivery *delivery, int64_t now_ns);
+
+/*
+ * "<stream>:<sequence>", what names the message in ids; "<stream>@<stream id>:<sequence>" where the
+ * stream is a later one of the same name.
+ */
+enum { DELIVERY_NAME_SIZE = 320 };
+void delivery_name(const struct delivery *delivery, char name[DELIVERY_NAME_SIZE]);
 
 /* The subject to acknowledge to. */
 const char *delivery_reply(const struct delivery *delivery);

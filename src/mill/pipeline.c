@@ -16,7 +16,7 @@ enum {
 
 #define SLICE_NS          (4 * NS_PER_MS) /* of work in one round, so that timers and acks keep pace */
 #define PULL_EXPIRES_NS   (30 * NS_PER_S)
-#define PULL_HEARTBEAT_NS (5 * NS_PER_S)
+#define PULL_HEARTBEAT_NS NS_PER_S /* twice that, and a dead request or consumer is noticed */
 #define CONFIRM_WAIT_NS   (2 * NS_PER_S)
 
 /* --- opening and closing --- */
@@ -28,6 +28,7 @@ int pipeline_open(struct pipeline **out, const struct pipeline_options *options,
         return error_set(err, "out of memory");
     pipeline->options = *options;
     snprintf(pipeline->name, sizeof(pipeline->name), "worker %d", options->worker_id);
+    refusals_init(&pipeline->refusals, options->health, pipeline->name);
     pipeline->sources = calloc(options->source_count, sizeof(*pipeline->sources));
     if (pipeline->sources == NULL) {
         free(pipeline);
@@ -208,7 +209,7 @@ static void take_in(struct pipeline *pipeline, struct source *source, struct wir
     if (ack->delivered > 1) {
         counter_add(source->counters->redelivered, 1);
         struct delivery *same = delivery_find(source, ack->stream_sequence);
-        if (same != NULL) {
+        if (same != NULL && !same->orphan) {
             merge(pipeline, same, message, now_ns);
             return;
         }
@@ -297,6 +298,7 @@ static void on_tick(struct pipeline *pipeline, int64_t now_ns)
             keep_alive(pipeline, &pipeline->sources[i], now_ns);
     }
     end_retired(pipeline, now_ns);
+    refusals_tick(&pipeline->refusals, now_ns);
     counter_set(pipeline->options.counters->lua_bytes, engine_memory(pipeline->current->engine));
     counter_set(pipeline->options.counters->connected, link_connected(pipeline->link));
 }
@@ -377,11 +379,23 @@ void pipeline_reconnected(struct pipeline *pipeline)
     outbox_resend(pipeline->outbox, now_ns);
 }
 
-void pipeline_restart_pull(struct pipeline *pipeline, unsigned source)
+static void restart_source(struct pipeline *pipeline, struct source *source, bool replaced,
+                           uint64_t stream_id)
+{
+    for (struct delivery *delivery = source->oldest; delivery != NULL; delivery = delivery->newer)
+        delivery->orphan = delivery->orphan || replaced;
+    if (stream_id != source->stream_id)
+        progress_forget_source(pipeline->options.progress, source->index);
+    source->stream_id = stream_id;
+    pull_restart(source->pull, clock_monotonic_ns());
+}
+
+void pipeline_restart_pull(struct pipeline *pipeline, unsigned source, bool replaced,
+                           uint64_t stream_id)
 {
     for (size_t i = 0; i < pipeline->options.source_count; i++) {
         if (pipeline->sources[i].index == source)
-            pull_restart(pipeline->sources[i].pull, clock_monotonic_ns());
+            restart_source(pipeline, &pipeline->sources[i], replaced, stream_id);
     }
 }
 

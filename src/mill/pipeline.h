@@ -12,6 +12,7 @@
 #include "mill/delivery.h"
 #include "mill/outbox.h"
 #include "mill/progress.h"
+#include "ops/health.h"
 #include "rules/engine.h"
 
 /*
@@ -38,6 +39,7 @@ struct pipeline_options {
     const unsigned *sources; /* which of config->sources this worker pulls from */
     size_t source_count;
     struct progress *progress;
+    struct health *health;
     struct worker_counters *counters;
     struct source_counters *source_counters; /* by position in config->sources */
     struct engine_activity *activity;
@@ -84,8 +86,13 @@ void pipeline_denied(struct pipeline *pipeline, const char *subject);
 /* The connection is back: asks again, sends again. */
 void pipeline_reconnected(struct pipeline *pipeline);
 
-/* The consumer of this source (position in config->sources) was created again. */
-void pipeline_restart_pull(struct pipeline *pipeline, unsigned source);
+/*
+ * The pulls of this source (position in config->sources) begin anew. `replaced`: from another
+ * consumer; what is in flight is finished but not acknowledged, it comes again. `stream_id` other
+ * than before: the stream is another one, too, with other messages under the old sequences.
+ */
+void pipeline_restart_pull(struct pipeline *pipeline, unsigned source, bool replaced,
+                           uint64_t stream_id);
 
 /* Carries the rules' state into `engine` as a trial: whether a swap would work. */
 int pipeline_try_swap(struct pipeline *pipeline, struct engine *engine, struct error *err);

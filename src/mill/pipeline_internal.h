@@ -2,6 +2,7 @@
 #define TIDEMILL_MILL_PIPELINE_INTERNAL_H
 
 #include "mill/pipeline.h"
+#include "mill/refusals.h"
 #include "mill/settle.h"
 
 /*
@@ -19,6 +20,7 @@ struct pipeline {
     struct link *link;
     struct outbox *outbox;
     struct settler settler;
+    struct refusals refusals;
     bool term_reasons;
     struct source *sources;
     struct generation *current, *retired;

@@ -75,9 +75,13 @@ void pipeline_output_done(void *context, void *token, const struct outbox_result
     }
     run->outputs_open--;
     if (!result->stored) {
-        log_warn(pipeline->name, "rule %s: %s (for %s sequence %" PRIu64 ")", run->name,
+        char why[REFUSALS_WHY_SIZE];
+        snprintf(why, sizeof(why), "rule %s: %s (for %s sequence %" PRIu64 ")", run->name,
                  result->error, delivery->input.stream, delivery->ack.stream_sequence);
+        refusals_note(&pipeline->refusals, clock_monotonic_ns(), why);
         fail_output(run, result->error);
+    } else {
+        refusals_stored(&pipeline->refusals);
     }
     close_one(pipeline, delivery);
 }
@@ -141,13 +145,15 @@ static void publish_outputs(struct pipeline *pipeline, struct run *run,
 {
     const struct delivery *delivery = run->delivery;
     int64_t now_ns = result->output_count > 0 ? clock_monotonic_ns() : 0;
+    char name[DELIVERY_NAME_SIZE] = "";
+    if (result->output_count > 0)
+        delivery_name(delivery, name);
     for (size_t i = 0; i < result->output_count; i++) {
         const struct output *output = &result->outputs[i];
         struct error err;
         char id[ID_SIZE];
         int status;
-        snprintf(id, sizeof(id), "%s:%" PRIu64 ":%s:%zu", delivery->input.stream,
-                 delivery->ack.stream_sequence, run->name, i + 1);
+        snprintf(id, sizeof(id), "%s:%s:%zu", name, run->name, i + 1);
         if (output->durable)
             status = publish_durable(pipeline, output, id, run, now_ns, &err);
         else

@@ -127,6 +127,18 @@ void progress_forget(struct progress *progress, unsigned source, uint64_t sequen
     pthread_mutex_unlock(&progress->lock);
 }
 
+void progress_forget_source(struct progress *progress, unsigned source)
+{
+    pthread_mutex_lock(&progress->lock);
+    for (struct message_progress *message = progress->oldest, *next; message != NULL;
+         message = next) {
+        next = message->newer;
+        if (message->source == source)
+            remove_at(progress, find(progress, source, message->sequence));
+    }
+    pthread_mutex_unlock(&progress->lock);
+}
+
 void progress_free(struct progress *progress)
 {
     if (progress == NULL)

@@ -28,6 +28,9 @@ void progress_note(struct progress *progress, unsigned source, uint64_t sequence
 
 bool progress_has(struct progress *progress, unsigned source, uint64_t sequence, const char *rule);
 
+/* The source's sequences mean other messages from now on. */
+void progress_forget_source(struct progress *progress, unsigned source);
+
 /* The message is settled for good. */
 void progress_forget(struct progress *progress, unsigned source, uint64_t sequence);
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "bus/provision.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,11 @@
 enum { NAME_SIZE = 256 };
 
 #define WAIT_FIRST_NS   NS_PER_S
-#define WAIT_LONGEST_NS (30 * NS_PER_S)
+#define WAIT_LONGEST_NS (4 * NS_PER_S) /* what is back is found within a few seconds */
+#define LOOK_EVERY_NS   (5 * NS_PER_S) /* without any doubt */
+
+/* How many silences in a row make a source unready: one may be a hiccup of a busy server. */
+enum { DOUBTS_UNREADY = 2 };
 
 struct watched {
     struct recovery *recovery;
@@ -19,10 +24,17 @@ struct watched {
     uv_work_t work;
     bool busy;
     bool told; /* this trouble has been logged */
-    int64_t not_before_ns, wait_ns;
-    /* the result of the look, written on the pool thread */
+    int64_t last_look_ns;
+    int64_t not_before_ns, wait_ns; /* while there is trouble */
+    /* What the looks have found: belongs to the pool thread while `busy`. */
+    int64_t first_created_ns; /* of the stream; 0: not known yet */
+    int64_t created_ns;
+    uint64_t settled; /* all up to this sequence is, in the stream created then */
+    int64_t consumer_created_ns;
+    /* The result of the last look. */
     enum consumer_state found;
-    bool created;
+    bool consumer_created, consumer_replaced, stream_replaced;
+    uint64_t behind; /* where the consumer was created */
     struct error error;
 };
 
@@ -87,60 +99,82 @@ static const struct source_config *config_of(const struct watched *watched)
     return &watched->recovery->config->sources[watched->index];
 }
 
-/* On a pool thread: what is missing is made, the source's stream first if it is a configured one.
- */
+static uint64_t stream_id_of(const struct watched *watched)
+{
+    bool first = watched->created_ns == watched->first_created_ns;
+    return first ? 0 : (uint64_t)watched->created_ns;
+}
+
+/* --- on a pool thread --- */
+
+static void note_stream(struct watched *watched, int64_t created_ns)
+{
+    if (created_ns == 0 || created_ns == watched->created_ns)
+        return;
+    if (watched->first_created_ns == 0)
+        watched->first_created_ns = created_ns;
+    else
+        watched->stream_replaced = true;
+    watched->created_ns = created_ns;
+    watched->settled = 0;
+}
+
+/* What is missing is made, the source's stream first if it is a configured one. */
 static int make_missing(struct watched *watched)
 {
+    struct control *control = watched->recovery->control;
     const struct config *config = watched->recovery->config;
     const struct source_config *source = config_of(watched);
+    bool known = watched->created_ns != 0;
     for (size_t i = 0; i < config->stream_count; i++) {
         if (strcmp(config->streams[i].name, source->stream) == 0 &&
-            provision_stream(watched->recovery->control, &config->streams[i], &watched->error) != 0)
+            provision_stream(control, &config->streams[i], &watched->error) != 0)
             return -1;
     }
-    return provision_consumer(watched->recovery->control, source, &watched->error);
+    int64_t created_ns;
+    if (provision_stream_created(control, source->stream, &created_ns, &watched->error) != 0)
+        return -1;
+    note_stream(watched, created_ns);
+    watched->behind = watched->settled;
+    return known ? provision_consumer_again(control, source, watched->settled, &watched->error)
+                 : provision_consumer(control, source, &watched->error);
+}
+
+static void note_consumer(struct watched *watched, const struct consumer_counts *counts)
+{
+    if (watched->consumer_created_ns != 0 && watched->consumer_created_ns != counts->created_ns)
+        watched->consumer_replaced = true;
+    watched->consumer_created_ns = counts->created_ns;
+    watched->settled = (uint64_t)counts->acknowledged_sequence;
 }
 
 static void look(uv_work_t *work)
 {
     struct watched *watched = work->data;
+    struct control *control = watched->recovery->control;
     const struct source_config *source = config_of(watched);
-    watched->created = false;
-    watched->found = provision_consumer_state(watched->recovery->control, source->stream,
-                                              source->durable, NULL, &watched->error);
-    if (watched->found == CONSUMER_MISSING && make_missing(watched) == 0)
-        watched->created = true;
+    struct consumer_counts counts;
+    int64_t created_ns;
+    watched->consumer_created = watched->consumer_replaced = watched->stream_replaced = false;
+    watched->found = CONSUMER_UNKNOWN;
+    /* The stream first: a sequence that is counted in a later one is then never taken for its. */
+    if (provision_stream_created(control, source->stream, &created_ns, &watched->error) != 0)
+        return;
+    watched->found = provision_consumer_state(control, source->stream, source->durable, &counts,
+                                              &watched->error);
+    if (watched->found == CONSUMER_PRESENT) {
+        note_stream(watched, created_ns);
+        note_consumer(watched, &counts);
+    } else if (watched->found == CONSUMER_MISSING && make_missing(watched) == 0) {
+        watched->consumer_created = true;
+        watched->found = provision_consumer_state(control, source->stream, source->durable, &counts,
+                                                  &watched->error);
+        if (watched->found == CONSUMER_PRESENT)
+            note_consumer(watched, &counts);
+    }
 }
 
-static void on_looked(uv_work_t *work, int status)
-{
-    struct watched *watched = work->data;
-    struct recovery *recovery = watched->recovery;
-    const struct source_config *source = config_of(watched);
-    char name[NAME_SIZE];
-    (void)status;
-    recovery_check_name(source, name, sizeof(name));
-    watched->busy = false;
-    watched->not_before_ns = clock_monotonic_ns() + watched->wait_ns;
-    watched->wait_ns *= 2;
-    if (watched->wait_ns > WAIT_LONGEST_NS)
-        watched->wait_ns = WAIT_LONGEST_NS;
-    if (watched->created) {
-        log_warn("supervisor", "%s was gone and has been created again", name);
-        watched->told = false;
-        recovery->restored(recovery->context, watched->index);
-        return;
-    }
-    if (watched->found == CONSUMER_PRESENT) {
-        health_failed(recovery->health, name, "there, but it does not answer the pulls");
-        recovery->restored(recovery->context, watched->index);
-        return;
-    }
-    health_failed(recovery->health, name, "%s", watched->error.text);
-    if (!watched->told)
-        log_error("supervisor", "%s: %s; trying again", name, watched->error.text);
-    watched->told = true;
-}
+/* --- on the loop --- */
 
 /* The doubts of the worker that has most. */
 static unsigned long long doubts_of(const struct recovery *recovery, unsigned source)
@@ -154,24 +188,88 @@ static unsigned long long doubts_of(const struct recovery *recovery, unsigned so
     return most;
 }
 
+static void wait_longer(struct watched *watched)
+{
+    watched->not_before_ns = watched->last_look_ns + watched->wait_ns;
+    watched->wait_ns *= 2;
+    if (watched->wait_ns > WAIT_LONGEST_NS)
+        watched->wait_ns = WAIT_LONGEST_NS;
+}
+
+static void complain(struct watched *watched, const char *name, const char *why)
+{
+    health_failed(watched->recovery->health, name, "%s", why);
+    if (!watched->told)
+        log_error("supervisor", "%s: %s; trying again", name, why);
+    watched->told = true;
+}
+
+static void on_looked(uv_work_t *work, int status)
+{
+    struct watched *watched = work->data;
+    struct recovery *recovery = watched->recovery;
+    unsigned long long doubts = doubts_of(recovery, watched->index);
+    char name[NAME_SIZE];
+    (void)status;
+    recovery_check_name(config_of(watched), name, sizeof(name));
+    watched->busy = false;
+    watched->last_look_ns = clock_monotonic_ns();
+    if (doubts > 0 || watched->found == CONSUMER_MISSING)
+        wait_longer(watched);
+    if (watched->stream_replaced)
+        log_warn("supervisor", "%s: the stream is a new one: all its messages are", name);
+    if (watched->consumer_created) {
+        log_warn("supervisor", "%s was gone and has been created again, behind sequence %" PRIu64,
+                 name, watched->behind);
+        watched->told = false;
+    } else if (watched->found == CONSUMER_UNKNOWN && doubts == 0) {
+        log_debug("supervisor", "%s: %s", name, watched->error.text); /* it works all the same */
+        return;
+    } else if (watched->found != CONSUMER_PRESENT) {
+        complain(watched, name, watched->error.text);
+        return;
+    } else if (doubts >= DOUBTS_UNREADY) {
+        complain(watched, name, "it is there, but does not answer the pulls");
+    } else {
+        log_debug("supervisor", "%s: settled up to sequence %" PRIu64, name, watched->settled);
+    }
+    bool replaced =
+        watched->consumer_created || watched->consumer_replaced || watched->stream_replaced;
+    if (replaced || (doubts > 0 && !watched->told))
+        recovery->restored(recovery->context, watched->index, replaced, stream_id_of(watched));
+}
+
+static void begin_look(struct watched *watched)
+{
+    if (!control_connected(watched->recovery->control))
+        return;
+    watched->busy = true;
+    uv_queue_work(watched->recovery->loop, &watched->work, look, on_looked);
+}
+
 static void tick_source(struct recovery *recovery, struct watched *watched)
 {
     char name[NAME_SIZE];
+    int64_t now_ns = clock_monotonic_ns();
+    unsigned long long doubts = doubts_of(recovery, watched->index);
     recovery_check_name(config_of(watched), name, sizeof(name));
-    if (doubts_of(recovery, watched->index) == 0) {
-        if (!watched->busy)
-            health_ok(recovery->health, name);
-        watched->wait_ns = WAIT_FIRST_NS;
-        watched->not_before_ns = 0;
-        watched->told = false;
+    if (watched->busy) {
+        if (doubts >= DOUBTS_UNREADY && !watched->told)
+            health_failed(recovery->health, name, "no answer to the pulls");
         return;
     }
-    if (watched->busy || clock_monotonic_ns() < watched->not_before_ns ||
-        !control_connected(recovery->control))
-        return;
-    health_failed(recovery->health, name, "no answer to the pulls");
-    watched->busy = true;
-    uv_queue_work(recovery->loop, &watched->work, look, on_looked);
+    if (doubts == 0 && watched->found != CONSUMER_MISSING) {
+        health_ok(recovery->health, name);
+        if (watched->told)
+            log_info("supervisor", "%s answers again", name);
+        watched->told = false;
+        watched->wait_ns = WAIT_FIRST_NS;
+        watched->not_before_ns = 0;
+        if (now_ns - watched->last_look_ns >= LOOK_EVERY_NS)
+            begin_look(watched);
+    } else if (now_ns >= watched->not_before_ns) {
+        begin_look(watched);
+    }
 }
 
 void recovery_tick(struct recovery *recovery)

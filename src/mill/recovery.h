@@ -1,7 +1,9 @@
 #ifndef TIDEMILL_MILL_RECOVERY_H
 #define TIDEMILL_MILL_RECOVERY_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 #include "base/config.h"
@@ -11,17 +13,28 @@
 #include "ops/health.h"
 
 /*
- * Recovery: looks after the consumers the workers pull from. When a pull has reason to doubt that
- * its consumer exists, it asks the server over the control connection (on a pool thread), creates
- * again what is missing, with a growing wait between attempts, and tells the workers to pull anew.
- * It also reports each source's check in the health record.
+ * Recovery: looks after the consumers the workers pull from. It looks at each of them every few
+ * seconds, and at once when a pull has reason to doubt that its consumer exists: asks the server
+ * over the control connection (on a pool thread), creates again what is missing, with a growing
+ * wait between attempts, and tells the workers to pull anew. It also reports each source's check in
+ * the health record.
+ *
+ * A consumer is created again behind the sequence up to which the last look found all settled, so
+ * that nothing is lost and little is repeated. Where the stream is another one than before, that
+ * counts for nothing: all its messages are new, though they carry the old sequences.
  *
  * Thread: the supervisor's loop.
  */
 
 struct recovery;
 
-typedef void (*recovery_restored)(void *context, unsigned source);
+/*
+ * The pulls of a source must begin anew; with `replaced` from another consumer than before.
+ * `stream_id` is 0 while its stream is the one found first, then a number that names the later one,
+ * the same in every process.
+ */
+typedef void (*recovery_restored)(void *context, unsigned source, bool replaced,
+                                  uint64_t stream_id);
 
 /*
  * All pointers outlive it. `counters` holds a row of config->source_count for each worker.

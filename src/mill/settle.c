@@ -15,6 +15,8 @@ enum {
 
 static void answer(struct settler *settler, struct delivery *delivery, const char *text)
 {
+    if (delivery->orphan)
+        return; /* whoever hears it takes it for an answer to another delivery */
     /* Not sent (the connection is closed): the server delivers again after ack_wait. */
     link_publish(settler->link, delivery_reply(delivery), text, strlen(text));
 }
@@ -58,7 +60,7 @@ static bool acknowledge(struct settler *settler, struct delivery *delivery, int6
 {
     counter_add(delivery->source->counters->acked, 1);
     forget_progress(settler, delivery);
-    if (delivery->source->config->confirm)
+    if (delivery->source->config->confirm && !delivery->orphan)
         return send_confirm(settler, delivery, now_ns);
     answer(settler, delivery, "+ACK");
     return true;
@@ -78,7 +80,7 @@ static int64_t backoff_of(const struct delivery *delivery)
 /* Gives the message back with a delay, and remembers which rules are through with it. */
 static bool give_back_later(struct settler *settler, struct delivery *delivery)
 {
-    for (size_t i = 0; i < delivery->run_count; i++) {
+    for (size_t i = 0; i < delivery->run_count && !delivery->orphan; i++) {
         const struct run *run = &delivery->runs[i];
         if (run->ended && !run->failed)
             progress_note(settler->progress, delivery->source->index, delivery->ack.stream_sequence,
@@ -155,7 +157,7 @@ bool settle_dead_letter_done(struct settler *settler, struct delivery *delivery,
 
 bool settle_confirm_again(struct settler *settler, struct delivery *delivery, int64_t now_ns)
 {
-    if (delivery->confirms_sent >= CONFIRMS_MAX)
+    if (delivery->confirms_sent >= CONFIRMS_MAX || delivery->orphan)
         return false;
     send_confirm(settler, delivery, now_ns);
     return true;

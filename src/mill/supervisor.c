@@ -121,6 +121,7 @@ static int make_workers(struct supervisor *supervisor, struct error *err)
             .sources = row,
             .source_count = sources_of_worker(config, i, row),
             .progress = supervisor->progress,
+            .health = supervisor->health,
             .counters = &supervisor->worker_counters[i],
             .source_counters = &supervisor->source_counters[i * sources],
             .activity = &supervisor->activities[i],
@@ -153,11 +154,11 @@ static void do_startup(uv_work_t *work)
     supervisor->startup_status = 0;
 }
 
-static void on_restored(void *context, unsigned source)
+static void on_restored(void *context, unsigned source, bool replaced, uint64_t stream_id)
 {
     struct supervisor *supervisor = context;
     for (size_t i = 0; i < supervisor->worker_count; i++)
-        worker_restart_pull(supervisor->workers[i], source);
+        worker_restart_pull(supervisor->workers[i], source, replaced, stream_id);
 }
 
 static void on_files_changed(void *context)

@@ -54,6 +54,8 @@ struct worker {
     struct engine *offered; /* written before OFFER_MADE; read after */
     atomic_bool wants_drain, wants_give_up;
     atomic_ullong restarts; /* a bit for each source whose pull starts anew */
+    atomic_ullong replaced; /* likewise, and whose consumer is another one */
+    atomic_ullong stream_ids[RESTARTS_MAX];
     atomic_bool connected;
     struct error error;
 
@@ -247,9 +249,12 @@ static void consider_offer(struct worker *worker)
 static void restart_pulls(struct worker *worker)
 {
     unsigned long long restarts = atomic_exchange(&worker->restarts, 0);
-    for (unsigned i = 0; restarts != 0; i++, restarts >>= 1) {
+    /* Only of those: a bit is set here before there. */
+    unsigned long long replaced = atomic_fetch_and(&worker->replaced, ~restarts);
+    for (unsigned i = 0; restarts != 0; i++, restarts >>= 1, replaced >>= 1) {
         if (restarts & 1)
-            pipeline_restart_pull(worker->pipeline, i);
+            pipeline_restart_pull(worker->pipeline, i, replaced & 1,
+                                  atomic_load(&worker->stream_ids[i]));
     }
 }
 
@@ -438,10 +443,14 @@ static void poke(struct worker *worker)
         uv_async_send(&worker->poke);
 }
 
-void worker_restart_pull(struct worker *worker, unsigned source)
+void worker_restart_pull(struct worker *worker, unsigned source, bool replaced, uint64_t stream_id)
 {
-    if (source < RESTARTS_MAX)
+    if (source < RESTARTS_MAX) {
+        atomic_store(&worker->stream_ids[source], stream_id);
+        if (replaced)
+            atomic_fetch_or(&worker->replaced, 1ULL << source);
         atomic_fetch_or(&worker->restarts, 1ULL << source);
+    }
     poke(worker);
 }
 

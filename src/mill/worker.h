@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -61,8 +62,8 @@ const char *worker_error(const struct worker *worker);
 /* The connection and the pulls have been opened, and the connection stands now. */
 bool worker_connected(const struct worker *worker);
 
-/* The consumer at this position of config->sources was created again: its pulls are lost. */
-void worker_restart_pull(struct worker *worker, unsigned source);
+/* The pulls of the source at this position of config->sources begin anew (pipeline.h). */
+void worker_restart_pull(struct worker *worker, unsigned source, bool replaced, uint64_t stream_id);
 
 /* Reload, step by step; see enum offer_state. worker_decline takes a READY or REFUSED offer back.
  */
