@@ -16,6 +16,8 @@
 #include "rules/schedule.h"
 #include "rules/state.h"
 
+#define SLICE_NS (4 * NS_PER_MS) /* of starting queued calls in one go */
+
 const char *engine_lua_version(void)
 {
     return LUA_VERSION_MAJOR "." LUA_VERSION_MINOR "." LUA_VERSION_RELEASE;
@@ -238,6 +240,17 @@ size_t engine_memory(const struct engine *engine)
 /* --- work
  * ------------------------------------------------------------------------------------------ */
 
+void engine_begin_slice(struct engine *engine)
+{
+    if (engine->tick_ns == 0)
+        engine->slice_end_ns = engine_monotonic_ns(engine) + SLICE_NS;
+}
+
+bool engine_slice_over(const struct engine *engine)
+{
+    return engine_monotonic_ns(engine) >= engine->slice_end_ns;
+}
+
 void engine_call(struct engine *engine, struct rule *rule, const struct input *input, void *token)
 {
     (void)engine;
@@ -247,14 +260,28 @@ void engine_call(struct engine *engine, struct rule *rule, const struct input *i
 void engine_reply(struct engine *engine, uint64_t wait, const struct reply *reply)
 {
     struct call *call = call_waiting_for(engine, wait);
-    if (call != NULL)
-        call_answer(call, reply);
+    if (call == NULL)
+        return;
+    engine_begin_slice(engine);
+    call_answer(call, reply);
 }
 
 int64_t engine_due_ns(const struct engine *engine)
 {
     const struct moment *first = timers_first(&engine->timers);
+    if (engine->behind)
+        return 0; /* at once */
     return first == NULL ? -1 : first->at_ns;
+}
+
+/* Starts what an earlier slice had no time for, beginning with another rule each time. */
+static void catch_up(struct engine *engine)
+{
+    engine->behind = false;
+    for (size_t i = 0; i < engine->rule_count && !engine->behind; i++) {
+        engine->drain_from = (engine->drain_from + 1) % engine->rule_count;
+        rule_drain(&engine->rules[engine->drain_from]);
+    }
 }
 
 void engine_tick(struct engine *engine)
@@ -262,7 +289,10 @@ void engine_tick(struct engine *engine)
     if (engine->tick_ns != 0)
         return; /* a host that ticks inside a call-back: the outer tick goes on */
     int64_t now = engine_monotonic_ns(engine);
+    engine_begin_slice(engine);
     engine->tick_ns = now;
+    if (engine->behind)
+        catch_up(engine);
     struct moment *first = NULL;
     while ((first = timers_first(&engine->timers)) != NULL && first->at_ns <= now) {
         timers_remove(&engine->timers, first);

@@ -73,6 +73,9 @@ struct engine {
     struct timers timers;
     int64_t tick_ns; /* the moment engine_tick works on; 0: not ticking */
     bool retired;
+    int64_t slice_end_ns; /* what is queued starts until then; the rest waits for the next tick */
+    bool behind;          /* some did not start in its slice */
+    size_t drain_from;    /* the rule whose turn it is when not all can start */
 
     struct call *current; /* whose code runs; NULL: no rule runs */
     int requiring;        /* depth of require: a module's top level may set globals */
@@ -93,6 +96,12 @@ static inline struct engine *engine_of(lua_State *L)
 }
 
 int64_t engine_monotonic_ns(const struct engine *engine);
+
+/* Queued calls may start for a slice of time from now; in a tick, until that of the tick ends. */
+void engine_begin_slice(struct engine *engine);
+
+/* Whether calls have been started for long enough: the host wants to look after other things. */
+bool engine_slice_over(const struct engine *engine);
 
 /* Puts a moment in the heap, never into the tick that is going on. */
 void engine_wake_at(struct engine *engine, struct moment *moment, int64_t at_ns);

@@ -308,13 +308,22 @@ static void start_timer(struct rule *rule, struct rule_timer *timer)
     call_start(call);
 }
 
-/* Not recursive: a call that ends at once comes here again and is sent back to the loop. */
+/*
+ * Not recursive: a call that ends at once comes here again and is sent back to the loop. Behind a
+ * call that waited, a whole window of messages may have queued: what does not start in this slice
+ * of time waits for the next tick, so that the host's loop comes round (and sends its signs of
+ * life) and its outbox may refuse.
+ */
 void rule_drain(struct rule *rule)
 {
     if (rule->draining)
         return;
     rule->draining = true;
     while (rule->under_way < rule->concurrency) {
+        if (engine_slice_over(rule->engine)) {
+            rule->engine->behind |= rule->first_timer != NULL || rule->first_input != NULL;
+            break;
+        }
         const struct input *input = NULL;
         void *token = NULL;
         struct rule_timer *timer = schedule_take(rule);
@@ -340,6 +349,8 @@ void rule_accept(struct rule *rule, const struct input *input, void *token)
         call_report_unstarted(rule, token, CAUSE_MEMORY, "out of memory: the input cannot wait");
         return;
     }
-    if (rule->first_timer != NULL || rule->first_input != NULL)
+    if (rule->first_timer != NULL || rule->first_input != NULL) {
+        engine_begin_slice(rule->engine);
         rule_drain(rule);
+    }
 }

@@ -209,6 +209,18 @@ static void test_core_messages_to_a_server_that_stands_still_do_not_pile_up(stru
     harness_stop(mill, PATIENCE_MS);
 }
 
+static void test_outputs_of_messages_queued_behind_a_wait_do_not_pile_up(struct harness *h)
+{
+    make_out(h, 1);
+    struct process *mill = start(h, "",
+                                 "if seen == 1 then mill.sleep(0.5) end\n"
+                                 "for i = 1, 1000 do mill.publish('out.' .. i, msg.raw) end");
+    long long before = resident(h, mill);
+    harness_feed(h, "in.x", 0, 2 * WINDOW, "{\"n\":#}");
+    harness_wait_log(mill, "could not be stored", PATIENCE_MS);
+    expect_bounded(h, mill, 3000, before, 48 * MB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +229,7 @@ int main(void)
         harness_test(test_a_thousand_outputs_of_each_message_are_all_stored),
         harness_test(test_a_thousand_outputs_of_each_message_do_not_pile_up),
         harness_test(test_core_messages_to_a_server_that_stands_still_do_not_pile_up),
+        harness_test(test_outputs_of_messages_queued_behind_a_wait_do_not_pile_up),
     };
     return cmocka_run_group_tests_name("backpressure", tests, NULL, NULL);
 }

@@ -27,11 +27,13 @@ static void write_rule(struct harness *h, const char *handler)
 {
     char text[1024];
     snprintf(text, sizeof(text),
+             "local seen = 0\n"
              "local function busy(seconds)\n"
              "  local till = mill.now() + seconds\n"
              "  while mill.now() < till do end\n"
              "end\n"
              "return { subjects = { 'in.>' }, on_message = function(msg)\n"
+             "  seen = seen + 1\n"
              "  if msg.delivered > 1 then print('again:', msg.sequence) end\n"
              "  %s\n"
              "  mill.publish('out.x', msg.raw)\n"
@@ -83,6 +85,14 @@ static void test_messages_behind_long_calls_are_delivered_once(struct harness *h
     expect_delivered_once(h, mill, 16);
 }
 
+static void test_messages_queued_behind_one_that_waits_are_delivered_once(struct harness *h)
+{
+    write_rule(h, "if seen == 1 then mill.sleep(0.3) else busy(0.02) end");
+    struct process *mill = start(h, "ack_wait = '1s', batch = 500");
+    harness_feed(h, "in.x", 0, 200, "#"); /* 4 s of work once the first has waited */
+    expect_delivered_once(h, mill, 200);
+}
+
 static void test_a_handler_that_waits_longer_than_ack_wait_is_not_run_twice(struct harness *h)
 {
     write_rule(h, "mill.sleep(4.5)");
@@ -119,6 +129,7 @@ int main(void)
         harness_test(test_a_batch_of_500_behind_a_rule_of_20_ms_that_works_is_delivered_once),
         harness_test(test_a_batch_of_500_behind_a_rule_of_20_ms_that_waits_is_delivered_once),
         harness_test(test_messages_behind_long_calls_are_delivered_once),
+        harness_test(test_messages_queued_behind_one_that_waits_are_delivered_once),
         harness_test(test_a_handler_that_waits_longer_than_ack_wait_is_not_run_twice),
         harness_test(test_a_rule_may_say_itself_that_it_is_at_work),
     };
