@@ -180,6 +180,16 @@ static int pull(struct stream_reader *reader, struct error *err)
     return s == NATS_OK ? 0 : error_set(err, "%s", natsStatus_GetText(s));
 }
 
+/*
+ * nats-server 2.10 ends a pull with `max_bytes` in a status also when it has sent the last message
+ * of the batch, and then the next pull is open already.
+ */
+static bool of_open_pull(const struct stream_reader *reader, const struct wire_message *status)
+{
+    const char *token = strrchr(wire_subject(status), '.');
+    return token != NULL && strtoull(token + 1, NULL, 10) == reader->pulls;
+}
+
 /* What a status of the open pull means. Returns -1 when it is an error. */
 static int take_status(struct stream_reader *reader, const struct wire_message *status,
                        struct error *err)
@@ -212,7 +222,7 @@ int stream_reader_next(struct stream_reader *reader, struct wire_message **messa
                              PATIENCE_S);
         struct wire_message *wire = (struct wire_message *)received;
         if (ack_subject_parse(wire_reply(wire), ack) != 0) {
-            int result = take_status(reader, wire, err);
+            int result = of_open_pull(reader, wire) ? take_status(reader, wire, err) : 0;
             wire_free(wire);
             if (result != 0)
                 return error_prefix(err, "reading stream %s", reader->stream);
