@@ -277,8 +277,9 @@ int nats_connect_error(natsStatus status, const struct nats_config *config, stru
         return error_set(err, "%s: no server answers there", servers);
     case NATS_PROTOCOL_ERROR:
     case NATS_IO_ERROR:
+    case NATS_CONNECTION_CLOSED:
         /* With TLS 1.3 the server looks at the client's certificate after the handshake, and hangs
-         * up. */
+         * up. What libnats makes of that depends on the version and the moment. */
         if (config->tls.enabled && config->tls.cert == NULL)
             return error_set(err,
                              "%s: the server hangs up; if it wants a client certificate: set "

@@ -135,6 +135,23 @@ static void test_a_refusal_names_the_credentials_that_were_used(void **state)
     assert_non_null(strstr(err.text, "check nats.token"));
 }
 
+static void test_a_server_that_hangs_up_on_tls_may_want_a_certificate(void **state)
+{
+    (void)state;
+    static const natsStatus hang_ups[] = {NATS_IO_ERROR, NATS_PROTOCOL_ERROR,
+                                          NATS_CONNECTION_CLOSED};
+    struct error err;
+    struct nats_config wanted = config();
+    for (size_t i = 0; i < sizeof(hang_ups) / sizeof(hang_ups[0]); i++) {
+        wanted.tls.enabled = true;
+        nats_connect_error(hang_ups[i], &wanted, &err);
+        assert_non_null(strstr(err.text, "set nats.tls.cert and nats.tls.key"));
+        wanted.tls.enabled = false;
+        nats_connect_error(hang_ups[i], &wanted, &err);
+        assert_null(strstr(err.text, "nats.tls.cert"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +163,7 @@ int main(void)
         cmocka_unit_test(test_servers_are_shown_without_their_passwords),
         cmocka_unit_test(test_what_waiting_cannot_cure_is_final),
         cmocka_unit_test(test_a_refusal_names_the_credentials_that_were_used),
+        cmocka_unit_test(test_a_server_that_hangs_up_on_tls_may_want_a_certificate),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);
 }
