@@ -15,6 +15,10 @@ enum { SUBJECT_SIZE = 256, REQUEST_SIZE = 160, WHY_SIZE = 160 };
 #define BACKOFF_MIN_NS (NS_PER_S / 4)
 #define BACKOFF_MAX_NS (2 * NS_PER_S)
 
+/* A draining pull waits for this much quiet before it unsubscribes, and not longer than that. */
+#define DRAIN_QUIET_NS (50 * NS_PER_MS)
+#define DRAIN_MOST_NS  (500 * NS_PER_MS)
+
 #define EXPIRES_MIN_NS (NS_PER_S / 4) /* of a request, where the consumer wants them short */
 
 struct pull {
@@ -30,7 +34,9 @@ struct pull {
     int64_t last_traffic_ns;
     int64_t not_before_ns; /* backing off until then */
     int64_t backoff_ns;
-    bool draining;
+    int64_t last_message_ns;
+    bool draining, unsubscribed;
+    int64_t drain_started_ns;
     unsigned doubts;
     char why[WHY_SIZE];
     struct pull_counts counts;
@@ -230,6 +236,7 @@ struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64
         if (ack_subject_parse(wire_reply(message), ack) == 0) {
             trust(pull, now_ns);
             pull->counts.messages++;
+            pull->last_message_ns = now_ns;
             pull->in_flight++;
             return_credit(pull, 1);
             return message;
@@ -281,10 +288,30 @@ static void probe(struct pull *pull, int64_t now_ns)
         send_request(pull, 1, now_ns);
 }
 
+static void go_on_draining(struct pull *pull, int64_t now_ns)
+{
+    int64_t quiet_since_ns = pull->last_message_ns > pull->drain_started_ns
+                                 ? pull->last_message_ns
+                                 : pull->drain_started_ns;
+    if (pull->unsubscribed)
+        return;
+    if (!link_connected(pull->link)) {
+        pull->unsubscribed = true; /* nothing can come */
+        return;
+    }
+    if (pull->credit > 0 && now_ns - quiet_since_ns < DRAIN_QUIET_NS &&
+        now_ns - pull->drain_started_ns < DRAIN_MOST_NS)
+        return;
+    natsSubscription_Drain(pull->subscription);
+    pull->unsubscribed = true;
+}
+
 void pull_round(struct pull *pull, int64_t now_ns, bool hold)
 {
-    if (pull->draining)
+    if (pull->draining) {
+        go_on_draining(pull, now_ns);
         return;
+    }
     if (!link_connected(pull->link)) {
         pull->last_traffic_ns = now_ns; /* this silence is the connection's; pull_restart follows */
         return;
@@ -322,12 +349,17 @@ void pull_restart(struct pull *pull, int64_t now_ns)
                  pull->options.durable);
 }
 
-void pull_drain(struct pull *pull)
+void pull_drain(struct pull *pull, int64_t now_ns)
 {
     if (pull->draining)
         return;
     pull->draining = true;
-    natsSubscription_Drain(pull->subscription);
+    pull->drain_started_ns = now_ns;
+}
+
+bool pull_unsubscribed(const struct pull *pull)
+{
+    return pull->unsubscribed;
 }
 
 /* --- what is known --- */

@@ -69,8 +69,15 @@ void pull_round(struct pull *pull, int64_t now_ns, bool hold);
 /* All requests are lost (reconnect, consumer created again): forget them, ask again at once. */
 void pull_restart(struct pull *pull, int64_t now_ns);
 
-/* Asks for nothing more: unsubscribes, and what the server has already sent still arrives. */
-void pull_drain(struct pull *pull);
+/*
+ * Asks for nothing more. What is already asked for may come for a moment yet, since what the server
+ * sends to nobody comes again only after ack_wait; when it is quiet the pull unsubscribes. Go on
+ * with pull_next and pull_round.
+ */
+void pull_drain(struct pull *pull, int64_t now_ns);
+
+/* Whether a draining pull has unsubscribed: only what the server has sent by now still arrives. */
+bool pull_unsubscribed(const struct pull *pull);
 
 /*
  * How often in a row there was reason to doubt that the consumer exists (silence, 503, "Consumer

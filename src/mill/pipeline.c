@@ -402,7 +402,16 @@ void pipeline_restart_pull(struct pipeline *pipeline, unsigned source, bool repl
 void pipeline_drain(struct pipeline *pipeline)
 {
     for (size_t i = 0; i < pipeline->options.source_count; i++)
-        pull_drain(pipeline->sources[i].pull);
+        pull_drain(pipeline->sources[i].pull, clock_monotonic_ns());
+}
+
+bool pipeline_unsubscribed(const struct pipeline *pipeline)
+{
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        if (!pull_unsubscribed(pipeline->sources[i].pull))
+            return false;
+    }
+    return true;
 }
 
 void pipeline_give_up(struct pipeline *pipeline)

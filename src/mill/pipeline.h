@@ -104,6 +104,9 @@ int pipeline_swap(struct pipeline *pipeline, struct engine *engine, struct error
 /* Asks for nothing more; what has arrived is still worked on. */
 void pipeline_drain(struct pipeline *pipeline);
 
+/* Whether, draining, it has unsubscribed from all that it pulled. */
+bool pipeline_unsubscribed(const struct pipeline *pipeline);
+
 /* Ends the rules' timers and runs their on_unload: the end, once pipeline_idle. */
 void pipeline_unload(struct pipeline *pipeline);
 

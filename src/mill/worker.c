@@ -4,9 +4,10 @@
  * while a round has left work behind. Timers only mark things due, so that a round first takes what
  * has arrived: a worker that was held up does not mistake its own delay for the server's silence.
  *
- * Stopping: DRAIN asks for nothing more and sends a barrier; when that comes round, all that the
- * server had sent is here. When nothing is in flight any more, the rules are unloaded; then a second
- * barrier makes sure that the server has seen every ack, the link closes and the loop runs out.
+ * Stopping: DRAIN asks for nothing more, unsubscribes when it has become quiet, and sends a barrier;
+ * when that comes round, all that the server had sent is here. When nothing is in flight any more,
+ * the rules are unloaded; then a second barrier makes sure that the server has seen every ack, the
+ * link closes and the loop runs out.
  */
 #include "mill/worker.h"
 
@@ -29,7 +30,8 @@ enum {
 enum stage {
     STAGE_CONNECTING, /* the pipeline has neither link nor engine yet */
     STAGE_RUNNING,
-    STAGE_DRAINING,  /* the first barrier is out: messages may still arrive */
+    STAGE_DRAINING,  /* nothing more is asked for; what was asked for may come for a moment */
+    STAGE_ARRIVING,  /* unsubscribed, the first barrier is out: messages may still arrive */
     STAGE_FINISHING, /* all has arrived: waiting until nothing is in flight */
     STAGE_UNLOADING, /* the rules' on_unload runs, and what it publishes is stored */
     STAGE_LEAVING,   /* the second barrier is out */
@@ -137,6 +139,10 @@ static void on_last_barrier_timeout(uv_timer_t *timer)
 /* Goes on with stopping when the stage's condition has come true. */
 static void advance(struct worker *worker)
 {
+    if (worker->stage == STAGE_DRAINING && pipeline_unsubscribed(worker->pipeline)) {
+        worker->stage = STAGE_ARRIVING;
+        link_barrier(worker->link, BARRIER_ARRIVED);
+    }
     if (worker->stage == STAGE_FINISHING && pipeline_idle(worker->pipeline)) {
         worker->stage = STAGE_UNLOADING;
         pipeline_unload(worker->pipeline);
@@ -154,7 +160,6 @@ static void begin_drain(struct worker *worker)
         return;
     worker->stage = STAGE_DRAINING;
     pipeline_drain(worker->pipeline);
-    link_barrier(worker->link, BARRIER_ARRIVED);
 }
 
 static void give_up(struct worker *worker)
@@ -172,7 +177,7 @@ static void give_up(struct worker *worker)
 
 static void on_barrier(struct worker *worker, uint64_t token)
 {
-    if (token == BARRIER_ARRIVED && worker->stage == STAGE_DRAINING)
+    if (token == BARRIER_ARRIVED && worker->stage == STAGE_ARRIVING)
         worker->stage = STAGE_FINISHING;
     else if (token == BARRIER_LEAVING && worker->stage == STAGE_LEAVING)
         close_all(worker);
@@ -206,7 +211,7 @@ static void on_event(void *context, enum link_event event, const char *why)
         atomic_store(&worker->connected, true);
         log_info(worker->name, "connected again");
         pipeline_reconnected(worker->pipeline);
-        if (worker->stage == STAGE_DRAINING) /* the barrier went with the old connection */
+        if (worker->stage == STAGE_ARRIVING) /* the barrier went with the old connection */
             link_barrier(worker->link, BARRIER_ARRIVED);
         break;
     case LINK_CLOSED:

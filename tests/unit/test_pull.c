@@ -631,20 +631,67 @@ static void test_a_request_over_the_consumers_limits_is_a_doubt(void **state)
 
 /* --- the end --- */
 
+static void wait_ms(int64_t ms)
+{
+    now_ns += ms * NS_PER_MS;
+    go_round();
+}
+
+static void drain(void)
+{
+    pull_drain(pull, now_ns);
+    pull_drain(pull, now_ns);
+}
+
 static void test_a_draining_pull_asks_for_nothing_and_still_takes_messages(void **state)
 {
     (void)state;
     go_round();
     bus.request_count = 0;
-    pull_drain(pull);
-    pull_drain(pull);
-    assert_int_equal(bus.drained, 1);
+    drain();
     arrive_messages(3);
     assert_int_equal(go_round(), 3);
     settle(3);
     pass(60 * NS_PER_S);
     assert_requests(0);
     assert_int_equal(doubts(), 0);
+}
+
+static void test_a_draining_pull_unsubscribes_once_when_it_has_become_quiet(void **state)
+{
+    (void)state;
+    go_round();
+    drain();
+    wait_ms(40);
+    arrive_messages(1);
+    go_round();
+    wait_ms(40);
+    assert_int_equal(bus.drained, 0);
+    assert_false(pull_unsubscribed(pull));
+    wait_ms(20);
+    wait_ms(20);
+    assert_int_equal(bus.drained, 1);
+    assert_true(pull_unsubscribed(pull));
+}
+
+static void test_a_draining_pull_that_never_becomes_quiet_unsubscribes_all_the_same(void **state)
+{
+    (void)state;
+    go_round();
+    drain();
+    for (int i = 0; i < 13; i++) {
+        arrive_messages(1);
+        wait_ms(40);
+    }
+    assert_int_equal(bus.drained, 1);
+}
+
+static void test_a_draining_pull_with_nothing_asked_for_unsubscribes_at_once(void **state)
+{
+    (void)state;
+    drain();
+    go_round();
+    assert_int_equal(bus.drained, 1);
 }
 
 static void test_what_happened_is_counted(void **state)
@@ -743,6 +790,9 @@ int main(void)
         TEST(test_where_requests_may_not_last_so_long_it_asks_for_shorter_ones),
         TEST(test_a_request_over_the_consumers_limits_is_a_doubt),
         TEST(test_a_draining_pull_asks_for_nothing_and_still_takes_messages),
+        TEST(test_a_draining_pull_unsubscribes_once_when_it_has_become_quiet),
+        TEST(test_a_draining_pull_that_never_becomes_quiet_unsubscribes_all_the_same),
+        TEST(test_a_draining_pull_with_nothing_asked_for_unsubscribes_at_once),
         TEST(test_what_happened_is_counted),
         TEST(test_a_subscription_that_fails_is_an_error),
         TEST(test_names_too_long_for_a_subject_are_an_error),
