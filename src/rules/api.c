@@ -7,6 +7,7 @@
 #include "base/subject.h"
 #include "rules/call.h"
 #include "rules/json.h"
+#include "rules/kv.h"
 #include "rules/metric.h"
 #include "rules/publish.h"
 #include "rules/sandbox.h"
@@ -215,6 +216,7 @@ static const luaL_Reg mill_functions[] = {{"publish", publish_from_rule},
                                           {"every", schedule_every},
                                           {"after", schedule_after},
                                           {"state", state_from_rule},
+                                          {"kv", kv_from_rule},
                                           {"counter", rule_metric_counter},
                                           {"gauge", rule_metric_gauge},
                                           {"histogram", rule_metric_histogram},

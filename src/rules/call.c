@@ -356,7 +356,9 @@ static void keep_early(struct call *call, const struct reply *reply)
     call->early_text[size] = '\0';
     call->early = reply->error != NULL
                       ? (struct reply){.error = call->early_text}
-                      : (struct reply){.payload = call->early_text, .payload_size = size};
+                      : (struct reply){.payload = reply->payload != NULL ? call->early_text : NULL,
+                                       .payload_size = size,
+                                       .revision = reply->revision};
 }
 
 /* Sends the request of a call that has just yielded. */
@@ -370,8 +372,10 @@ static void ask(struct call *call)
     call->wait_number = (++engine->wait_serial << PLACE_BITS) | call->place;
     engine_wake_at(engine, &call->moment, engine_monotonic_ns(engine) + call->wait_ns);
     call->sending = true;
-    int status = host->request(host->context, engine, call->wait_number, call->request[0],
-                               call->request[1], call->request_size, &err);
+    int status = call->wait == WAIT_KV
+                     ? host->kv(host->context, engine, call->wait_number, &call->kv, &err)
+                     : host->request(host->context, engine, call->wait_number, call->request[0],
+                                     call->request[1], call->request_size, &err);
     call->sending = false;
     if (status != 0 && call->answer == NULL)
         keep_early(call, &(struct reply){.error = err.text});
@@ -385,7 +389,7 @@ static void ask(struct call *call)
 static void begin_wait(struct call *call)
 {
     struct engine *engine = call->engine;
-    if (call->wait == WAIT_REPLY) {
+    if (call->wait != WAIT_SLEEP) {
         ask(call);
     } else {
         call->state = CALL_SLEEPING;

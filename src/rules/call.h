@@ -24,7 +24,7 @@ enum call_kind {
 enum call_state { CALL_FREE, CALL_RUNNING, CALL_SLEEPING, CALL_ASKING, CALL_ENDED };
 
 /* What a call asks for when it yields. */
-enum call_wait { WAIT_NONE, WAIT_SLEEP, WAIT_REPLY };
+enum call_wait { WAIT_NONE, WAIT_SLEEP, WAIT_REPLY, WAIT_KV };
 
 struct rule_timer;
 
@@ -60,8 +60,9 @@ struct call {
     int64_t wait_ns;        /* how long to sleep, or to wait for the reply */
     const char *request[2]; /* subject and payload of mill.request: on the waiting stack */
     size_t request_size;
+    struct kv_request kv; /* of mill.kv, likewise */
     uint64_t wait_number;
-    bool sending;               /* host->request is being called */
+    bool sending;               /* host->request or host->kv is being called */
     const struct reply *answer; /* what woke the call; NULL: nothing did */
     struct reply early;         /* an answer that came while sending; its text is `early_text` */
     char *early_text;

@@ -8,6 +8,7 @@
 #include "rules/call.h"
 #include "rules/engine_impl.h"
 #include "rules/json.h"
+#include "rules/kv.h"
 #include "rules/message.h"
 #include "rules/metric.h"
 #include "rules/router.h"
@@ -54,6 +55,7 @@ static int open_state(lua_State *L)
     message_open(L);
     schedule_open(L);
     metric_open(L);
+    kv_open(L);
     sandbox_open(L);
     api_open(L);
     return 0;

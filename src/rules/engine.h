@@ -93,11 +93,33 @@ struct call_result {
     int64_t duration_ns; /* time spent running, without waiting */
 };
 
-/* The answer to a mill.request. Borrowed by engine_reply. */
+/*
+ * The answer to a mill.request, or to a call on a key-value bucket. Borrowed by engine_reply.
+ *
+ *   KV_GET               `payload` NULL: there is no value; else the value and its `revision`
+ *   KV_PUT               the new `revision`
+ *   KV_CREATE            the same, or the error "exists"
+ *   KV_UPDATE            the same, or the error "wrong revision"
+ *   KV_DELETE            nothing
+ *   KV_KEYS              `payload`: the keys, each with a line end behind it
+ */
 struct reply {
     const char *error; /* NULL: answered; otherwise "no responders", "disconnected", ... */
     const char *payload;
     size_t payload_size;
+    uint64_t revision;
+};
+
+enum kv_operation { KV_GET, KV_PUT, KV_CREATE, KV_UPDATE, KV_DELETE, KV_KEYS };
+
+/* What a rule asks of a key-value bucket. The names are valid (ADR-8). Borrowed by host->kv. */
+struct kv_request {
+    enum kv_operation operation;
+    const char *bucket;
+    const char *key;   /* NULL for KV_KEYS */
+    const char *value; /* of KV_PUT, KV_CREATE and KV_UPDATE */
+    size_t size;
+    uint64_t revision; /* KV_UPDATE: what must be the key's last one */
 };
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
@@ -116,6 +138,9 @@ struct engine_host {
     /* mill.request: send it; answer later with engine_reply(engine, wait, ..). Returns 0 or -1. */
     int (*request)(void *context, struct engine *engine, uint64_t wait, const char *subject,
                    const char *payload, size_t payload_size, struct error *err);
+    /* mill.kv: the same for a call on a bucket. */
+    int (*kv)(void *context, struct engine *engine, uint64_t wait, const struct kv_request *request,
+              struct error *err);
     /* msg:in_progress() on the call with this token. */
     void (*in_progress)(void *context, void *token);
     void (*log)(void *context, enum log_level level, const char *rule, const char *text);
@@ -180,7 +205,7 @@ const char *rule_name(const struct rule *rule);
 /* Runs `rule` on `input`, or queues it behind the rule's calls under way. */
 void engine_call(struct engine *engine, struct rule *rule, const struct input *input, void *token);
 
-/* Answers a mill.request; an unknown or late `wait` is ignored. */
+/* Answers host->request or host->kv; an unknown or late `wait` is ignored. */
 void engine_reply(struct engine *engine, uint64_t wait, const struct reply *reply);
 
 /* When the next timer or sleep is due, in the host's monotonic time; -1: none. */

@@ -19,7 +19,7 @@
  *   schedule mill.every and mill.after
  *   sandbox  the libraries and the environment a rule sees, require
  *   guards   the library functions that are not Lua's own; coroutines: the same for coroutine.*
- *   api      the `mill` table; publish, metric, message, state: its larger members
+ *   api      the `mill` table; publish, metric, message, state, kv: its larger members
  *   limits, timers, outputs: the clockwork below; they know no rules
  *
  * A function marked LJMP may raise a Lua error, that is, not return: it runs only below the
@@ -86,7 +86,7 @@ struct engine {
     size_t active; /* under way and queued inputs */
     uint64_t generation, wait_serial;
 
-    lua_ref environment_mt, message_mt, timer_mt, metric_mts[3], mill;
+    lua_ref environment_mt, message_mt, timer_mt, metric_mts[3], bucket_mt, mill;
 };
 
 /* The engine a state belongs to: kept in the extra space, which coroutines inherit. */
