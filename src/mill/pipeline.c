@@ -238,10 +238,16 @@ static void take_arrivals(struct pipeline *pipeline, int64_t now_ns)
 
 /* --- rounds --- */
 
+/* What goes out has reached its bound: nobody may publish more. */
+static bool is_full(const struct pipeline *pipeline)
+{
+    return outbox_full(pipeline->outbox) || link_buffered(pipeline->link) > BUFFERED_HIGH;
+}
+
+/* No message is started. */
 static bool is_held(const struct pipeline *pipeline)
 {
-    return outbox_full(pipeline->outbox) || !link_connected(pipeline->link) ||
-           link_buffered(pipeline->link) > BUFFERED_HIGH;
+    return is_full(pipeline) || !link_connected(pipeline->link);
 }
 
 static void work(struct pipeline *pipeline, int64_t now_ns)
@@ -258,15 +264,20 @@ static void work(struct pipeline *pipeline, int64_t now_ns)
 /* +WPI for what has waited half of ack_wait; double acks without an answer again. */
 static void keep_alive(struct pipeline *pipeline, struct source *source, int64_t now_ns)
 {
-    int64_t patience_ns = source->config->ack_wait_ns / 2;
-    if (source->config->confirm && patience_ns > CONFIRM_WAIT_NS)
-        patience_ns = CONFIRM_WAIT_NS;
-    struct delivery *delivery;
-    while ((delivery = source->oldest) != NULL && now_ns - delivery->touched_ns >= patience_ns) {
-        if (delivery->phase != PHASE_CONFIRM)
-            settle_in_progress(&pipeline->settler, delivery, now_ns);
-        else if (!settle_confirm_again(&pipeline->settler, delivery, now_ns))
+    int64_t half_ns = source->config->ack_wait_ns / 2;
+    int64_t confirm_ns = half_ns < CONFIRM_WAIT_NS ? half_ns : CONFIRM_WAIT_NS;
+    int64_t least_ns = source->config->confirm ? confirm_ns : half_ns;
+    for (struct delivery *delivery = source->oldest, *newer; delivery != NULL; delivery = newer) {
+        int64_t waited_ns = now_ns - delivery->touched_ns;
+        newer = delivery->newer;
+        if (waited_ns < least_ns)
+            break;
+        if (delivery->phase != PHASE_CONFIRM) {
+            if (waited_ns >= half_ns)
+                settle_in_progress(&pipeline->settler, delivery, now_ns);
+        } else if (!settle_confirm_again(&pipeline->settler, delivery, now_ns)) {
             pipeline_finish(pipeline, delivery);
+        }
     }
 }
 
@@ -303,10 +314,10 @@ static void on_tick(struct pipeline *pipeline, int64_t now_ns)
     counter_set(pipeline->options.counters->connected, link_connected(pipeline->link));
 }
 
-/* Timers publish too: while the outbox is full they wait, as messages do. */
+/* Timers publish too, and so do handlers that sleep: they wait as messages do. */
 static void run_timers(struct pipeline *pipeline, int64_t now_ns)
 {
-    if (outbox_full(pipeline->outbox))
+    if (is_full(pipeline))
         return;
     int64_t due_ns = engine_due_ns(pipeline->current->engine);
     if (due_ns >= 0 && due_ns <= now_ns)
@@ -348,8 +359,8 @@ void pipeline_tick(struct pipeline *pipeline)
 
 int64_t pipeline_due_ns(const struct pipeline *pipeline)
 {
-    if (outbox_full(pipeline->outbox))
-        return -1; /* a PubAck, or its absence, brings the next round */
+    if (is_full(pipeline))
+        return -1; /* a PubAck, or its absence, brings the next round; so does the tick */
     int64_t due_ns = engine_due_ns(pipeline->current->engine);
     for (const struct generation *old = pipeline->retired; old != NULL; old = old->next) {
         int64_t old_due_ns = engine_due_ns(old->engine);

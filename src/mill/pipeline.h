@@ -73,7 +73,7 @@ bool pipeline_round(struct pipeline *pipeline);
  * acts. */
 void pipeline_tick(struct pipeline *pipeline);
 
-/* When the engine's next timer is due, clock_monotonic_ns; -1: none, or timers wait for the outbox. */
+/* When the engine's next timer is due, clock_monotonic_ns; -1: none, or timers wait for room. */
 int64_t pipeline_due_ns(const struct pipeline *pipeline);
 
 /* A reply from the link; takes the message over. REPLY_BARRIER is the worker's own. */
