@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "rules/call.h"
+#include "rules/pattern_library.h"
 
 /* --- base: all LJMP --------------------------------------------------------------------------- */
 
@@ -155,6 +156,7 @@ void guards_open_string(lua_State *L)
 {
     static const luaL_Reg guards[] = {{"rep", string_rep}, {NULL, NULL}};
     wrap(L, guards);
+    pattern_library_open(L);
 }
 
 /*

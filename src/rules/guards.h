@@ -24,7 +24,7 @@ void guards_open_base(lua_State *L);
 void guards_open_table(lua_State *L);
 void guards_open_os(lua_State *L);
 void guards_open_cjson(lua_State *L);
-/* The place for a pattern matcher with a budget of its own, too: find, match, gmatch, gsub. */
+/* find, match, gmatch and gsub as well: pattern_library. */
 void guards_open_string(lua_State *L);
 
 #endif

@@ -82,6 +82,16 @@ void limits_watch(lua_State *L)
     lua_sethook(L, look, LUA_MASKCOUNT, LIMITS_HOOK_COUNT);
 }
 
+void limits_charge(lua_State *L, size_t steps)
+{
+    struct limits *limits = &engine_of(L)->limits;
+    limits->charged += steps;
+    if (limits->charged < LIMITS_CHARGE_COUNT)
+        return;
+    limits->charged = 0;
+    look(L, NULL);
+}
+
 bool limits_died_in_hook(lua_State *thread)
 {
     return lua_gethookcount(thread) != LIMITS_HOOK_COUNT;

@@ -23,10 +23,12 @@ struct limits {
     bool out_of_memory;  /* the second try was refused too */
     bool expired;
     int64_t deadline_ns; /* clock_monotonic_ns; INT64_MAX: none */
+    size_t charged;      /* steps since the last look at the clock */
 };
 
 enum {
-    LIMITS_HOOK_COUNT = 1000, /* instructions between two looks at the clock: 5 to 20 us */
+    LIMITS_HOOK_COUNT = 1000,   /* instructions between two looks at the clock: 5 to 20 us */
+    LIMITS_CHARGE_COUNT = 20000 /* likewise steps of library functions: 20 to 100 us */
 };
 
 void limits_init(struct limits *limits, size_t memory_max);
@@ -40,6 +42,12 @@ void limits_arm(struct limits *limits, int64_t deadline_ns);
 /* Sets the hook on `L`; coroutines made from `L` inherit it. Past a limit it calls call_over_limit.
  */
 void limits_watch(lua_State *L);
+
+/*
+ * Counts work that a library function does, or is about to do, where the hook does not see it: steps
+ * of some nanoseconds. Looks at the clock at times, and past a limit raises as the hook does. LJMP.
+ */
+void limits_charge(lua_State *L, size_t steps);
 
 /*
  * Whether the hook has raised in this dead coroutine. Then Lua has left its hooks off for good: it
