@@ -3,4 +3,5 @@ std = "lua54"
 max_line_length = 100
 
 files["rules"] = { read_globals = { "mill" } }
+files["src/lua"] = { read_globals = { "mill" } }
 files["tidemill.lua"] = { read_globals = { "env" } }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/subject.h"
 #include "rules/call.h"
+#include "rules/embedded.h"
 #include "rules/json.h"
 #include "rules/kv.h"
 #include "rules/metric.h"
@@ -226,6 +227,7 @@ void api_open(lua_State *L)
 {
     struct engine *engine = engine_of(L);
     luaL_newlib(L, mill_functions); /* mill */
+    embedded_add_helpers(L);
 
     luaL_newlib(L, log_functions); /* mill log */
     sandbox_make_readonly(L, "mill.log");
