@@ -7,6 +7,10 @@ WERROR  ?= $(if $(CI),-Werror)
 PKGS    := libnats libuv lua5.4 lua5.4-cjson libmicrohttpd libcrypto
 VERSION := 0.1.0
 
+# V=1 shows the commands whole.
+Q        = $(if $(V),,@)
+say      = $(if $(V),@:,@printf '  %-4s %s\n' $(1) $(2))
+
 # The flags Debian hardens its own packages with.
 HARDEN  ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
@@ -74,35 +78,43 @@ help: ## this list
 	  while IFS='|' read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
 
 $(PROGRAM): $(BUILD)/obj/cmd/main.o $(LIBRARY)
-	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
 $(LIBRARY): $(filter-out $(BUILD)/obj/cmd/main.o,$(OBJECTS))
 	@rm -f $@ # and q, not r: members of one name from two folders both stay
-	$(AR) qcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) qcs $@ $^
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
 # A Lua source becomes the symbols _binary_src_lua_NAME_lua_start and _end.
 $(BUILD)/obj/lua/%.o: src/lua/%.lua
 	@mkdir -p $(@D)
-	$(LD) -r -b binary -z noexecstack -o $@ $<
+	$(call say,LD,$<)
+	$(Q)$(LD) -r -b binary -z noexecstack -o $@ $<
 
 $(BUILD)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Itests -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) -Itests -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/unit_%: $(BUILD)/tests/unit/test_%.o $(FILTER) $(LIBRARY)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
 $(BUILD)/tests/integration_chaos: $(CHAOS)
 
 $(BUILD)/tests/chaos/chaos: $(BUILD)/tests/chaos/main.o $(CHAOS) $(HARNESS) $(LIBRARY)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
 $(BUILD)/tests/integration_%: $(BUILD)/tests/integration/test_%.o $(HARNESS) $(FILTER) $(LIBRARY)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
 .SECONDARY:
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d)
