@@ -10,15 +10,15 @@
  */
 
 enum {
-    INPUTS = 1000,
-    BEFORE = 300,          /* outputs stored before the fault */
+    INPUTS = 800,
+    BEFORE = 200,          /* outputs stored before the fault */
     RESUME_LIMIT_MS = 5000 /* from the server's being back to the first delivery */
 };
 
 /* A message a millisecond: the faults fall into the middle of the work. */
 static struct process *start_working(struct harness *h)
 {
-    faults_job(h, "batch = 100", "mill.sleep(0.001)");
+    faults_job(h, "batch = 50", "mill.sleep(0.001)");
     struct process *mill = faults_start(h);
     faults_feed(h, 0, INPUTS);
     faults_wait_outputs(h, BEFORE);
