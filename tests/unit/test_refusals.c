@@ -28,14 +28,14 @@ static int set_up(void **state)
     log_file = tmpfile();
     if (log_file == NULL)
         return -1;
-    log_open(LOG_INFO, LOG_TEXT, log_file);
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, log_file);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     struct refusals *refusals = *state;
-    log_open(LOG_INFO, LOG_TEXT, NULL);
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, NULL);
     fclose(log_file);
     health_close(refusals->health);
     free(refusals);
