@@ -86,15 +86,40 @@ static void append(struct link *link, struct inbound item)
     pthread_mutex_unlock(&link->lock);
 }
 
+/* What makes the inbox and the names of consumers this link's own. */
+static const char *unique_part(const struct link *link)
+{
+    const char *dot = strrchr(link->inbox, '.');
+    return dot != NULL ? dot + 1 : link->inbox;
+}
+
+/*
+ * "<kind>.<token>" at the end of a reply's subject, or "<kind>-<token>" at the end of the name of the
+ * consumer that has delivered it; NULL: it is neither.
+ */
+static const char *reply_tail(const struct link *link, natsMsg *message)
+{
+    const char *subject = natsMsg_GetSubject(message);
+    if (strncmp(subject, link->inbox, link->reply_prefix_size - strlen(".r.")) == 0)
+        return strlen(subject) >= link->reply_prefix_size + 3 ? subject + link->reply_prefix_size
+                                                              : NULL;
+    struct ack_subject ack;
+    const char *unique = unique_part(link);
+    size_t size = strlen(unique);
+    if (ack_subject_parse(natsMsg_GetReply(message), &ack) != 0 || ack.consumer_size < size + 4 ||
+        strncmp(ack.consumer, unique, size) != 0)
+        return NULL;
+    return ack.consumer + size + 1;
+}
+
 static void on_reply_message(natsConnection *connection, natsSubscription *subscription,
                              natsMsg *message, void *closure)
 {
     (void)connection;
     (void)subscription;
     struct link *link = closure;
-    const char *subject = natsMsg_GetSubject(message);
-    const char *tail = subject + link->reply_prefix_size; /* "<kind>.<token>" */
-    if (strlen(subject) < link->reply_prefix_size + 3 || tail[1] != '.') {
+    const char *tail = reply_tail(link, message);
+    if (tail == NULL || (tail[1] != '.' && tail[1] != '-')) {
         natsMsg_Destroy(message);
         return;
     }
@@ -402,6 +427,12 @@ int link_request(struct link *link, enum reply_kind kind, uint64_t token, const 
     return link_publish_reply(link, subject, reply, payload, size);
 }
 
+void link_consumer_name(const struct link *link, char *name, size_t size, enum reply_kind kind,
+                        uint64_t token)
+{
+    snprintf(name, size, "%s-%c-%llu", unique_part(link), (char)kind, (unsigned long long)token);
+}
+
 int link_barrier(struct link *link, uint64_t token)
 {
     char subject[SUBJECT_SIZE];
@@ -409,13 +440,23 @@ int link_barrier(struct link *link, uint64_t token)
     return link_publish(link, subject, "", 0);
 }
 
+struct outgoing *outgoing_new_request(const struct link *link, enum reply_kind kind, uint64_t token,
+                                      const char *subject, const char *payload, size_t size)
+{
+    char reply[SUBJECT_SIZE];
+    natsMsg *message = NULL;
+    format_reply(link, reply, sizeof(reply), kind, token);
+    natsStatus s = natsMsg_Create(&message, subject, reply, payload, (int)size);
+    return s == NATS_OK ? (struct outgoing *)message : NULL;
+}
+
 struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
                               const char *subject, const char *payload, size_t size)
 {
-    char reply[SUBJECT_SIZE];
-    format_reply(link, reply, sizeof(reply), REPLY_PUBLISH, token);
+    if (tracked)
+        return outgoing_new_request(link, REPLY_PUBLISH, token, subject, payload, size);
     natsMsg *message = NULL;
-    natsStatus s = natsMsg_Create(&message, subject, tracked ? reply : NULL, payload, (int)size);
+    natsStatus s = natsMsg_Create(&message, subject, NULL, payload, (int)size);
     return s == NATS_OK ? (struct outgoing *)message : NULL;
 }
 

@@ -17,7 +17,7 @@
  * Replies (PubAcks, answers to requests) come to one inbox as `<inbox>.r.<kind>.<token>`. Its
  * subscription has a callback, on a thread of libnats', because only a callback keeps the subject
  * of a 503 and with it the token of what failed; the link hands each on to `on_reply` on the loop's
- * thread. Pulled messages do not come this way (pull.h).
+ * thread. What a consumer with a name of link_consumer_name delivers to the inbox comes there, too. Pulled messages do not come this way (pull.h).
  *
  * Threads: everything is called, and calls back, on the loop's thread. Messages of libnats'
  * threads are passed over inside.
@@ -36,6 +36,7 @@ enum reply_kind {
     REPLY_PUBLISH = 'p', /* a PubAck */
     REPLY_REQUEST = 'q', /* the answer to a mill.request */
     REPLY_ACK = 'a',     /* the server's answer to a double ack */
+    REPLY_KV = 'k',      /* the answer to a question about a key-value bucket */
     REPLY_BARRIER = 'b'  /* link_barrier has come round */
 };
 
@@ -93,6 +94,13 @@ int link_request(struct link *link, enum reply_kind kind, uint64_t token, const 
 int link_publish_reply(struct link *link, const char *subject, const char *reply,
                        const char *payload, size_t size);
 
+/*
+ * A name for a consumer that is to deliver to `<inbox>.r.<kind>.<token>`: its messages keep their
+ * own subjects, and are known by this name.
+ */
+void link_consumer_name(const struct link *link, char *name, size_t size, enum reply_kind kind,
+                        uint64_t token);
+
 /* Sends a message to itself: its reply means that the server has seen all that was sent before. */
 int link_barrier(struct link *link, uint64_t token);
 
@@ -103,6 +111,9 @@ int link_barrier(struct link *link, uint64_t token);
  */
 struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
                               const char *subject, const char *payload, size_t size);
+/* The same with the reply subject `<inbox>.r.<kind>.<token>`. */
+struct outgoing *outgoing_new_request(const struct link *link, enum reply_kind kind, uint64_t token,
+                                      const char *subject, const char *payload, size_t size);
 int outgoing_header(struct outgoing *outgoing, const char *name, const char *value);
 /* The same, but a value that is there already stays beside it. */
 int outgoing_add_header(struct outgoing *outgoing, const char *name, const char *value);

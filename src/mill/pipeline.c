@@ -137,6 +137,8 @@ void pipeline_detach(struct pipeline *pipeline)
     }
     outbox_free(pipeline->outbox);
     pipeline->outbox = NULL;
+    kv_calls_free(pipeline->kv);
+    pipeline->kv = NULL;
     pipeline_collect(pipeline);
 }
 

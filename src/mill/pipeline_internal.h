@@ -2,6 +2,7 @@
 #define TIDEMILL_MILL_PIPELINE_INTERNAL_H
 
 #include "mill/pipeline.h"
+#include "mill/pipeline_kv.h"
 #include "mill/refusals.h"
 #include "mill/settle.h"
 
@@ -19,6 +20,7 @@ struct pipeline {
     uint64_t timer_outputs;            /* counts them */
     struct link *link;
     struct outbox *outbox;
+    struct kv_calls *kv; /* NULL: no rule has asked yet */
     struct settler settler;
     struct refusals refusals;
     bool term_reasons;

@@ -289,17 +289,32 @@ void pipeline_start(struct pipeline *pipeline, struct delivery *delivery)
 
 /* --- replies --- */
 
-static void on_request_reply(struct pipeline *pipeline, uint64_t token,
-                             const struct wire_message *message, bool no_responders)
+/* The generation whose number ends with `number`, in the bits of `mask`; NULL: it is gone. */
+static struct generation *generation_numbered(struct pipeline *pipeline, uint64_t number,
+                                              uint64_t mask)
 {
-    uint64_t number = token >> REQUEST_WAIT_BITS;
-    uint64_t mask = (UINT64_C(1) << (64 - REQUEST_WAIT_BITS)) - 1;
     struct generation *generation = pipeline->current;
     if ((generation->number & mask) != number) {
         generation = pipeline->retired;
         while (generation != NULL && (generation->number & mask) != number)
             generation = generation->next;
     }
+    return generation;
+}
+
+static void on_kv_answered(void *context, uint32_t number, uint64_t wait, const struct reply *reply)
+{
+    struct generation *generation = generation_numbered(context, number, UINT32_MAX);
+    if (generation != NULL)
+        engine_reply(generation->engine, wait, reply);
+}
+
+static void on_request_reply(struct pipeline *pipeline, uint64_t token,
+                             const struct wire_message *message, bool no_responders)
+{
+    uint64_t mask = (UINT64_C(1) << (64 - REQUEST_WAIT_BITS)) - 1;
+    struct generation *generation =
+        generation_numbered(pipeline, token >> REQUEST_WAIT_BITS, mask);
     if (generation == NULL)
         return;
     struct reply reply = {
@@ -336,6 +351,10 @@ void pipeline_reply(struct pipeline *pipeline, enum reply_kind kind, uint64_t to
         if (!no_responders)
             on_confirmed(pipeline, token);
         break;
+    case REPLY_KV:
+        if (pipeline->kv != NULL)
+            kv_calls_reply(pipeline->kv, token, message, no_responders);
+        break;
     case REPLY_BARRIER:
         break;
     }
@@ -344,18 +363,45 @@ void pipeline_reply(struct pipeline *pipeline, enum reply_kind kind, uint64_t to
 
 /* --- the engine's host --- */
 
-static int on_request(void *context, struct engine *engine, uint64_t wait, const char *subject,
-                      const char *payload, size_t payload_size, struct error *err)
+/* The generation of an engine that wants to ask something; NULL: that cannot be done now. */
+static const struct generation *asking_generation(struct pipeline *pipeline,
+                                                  const struct engine *engine, struct error *err)
 {
-    struct pipeline *pipeline = context;
     const struct generation *generation = pipeline->current;
     if (generation->engine != engine) {
         generation = pipeline->retired;
         while (generation != NULL && generation->engine != engine)
             generation = generation->next;
     }
-    if (generation == NULL || !link_connected(pipeline->link))
-        return error_set(err, "not connected");
+    if (generation == NULL || !link_connected(pipeline->link)) {
+        error_set(err, "disconnected");
+        return NULL;
+    }
+    return generation;
+}
+
+static int on_kv(void *context, struct engine *engine, uint64_t wait,
+                 const struct kv_request *request, struct error *err)
+{
+    struct pipeline *pipeline = context;
+    const struct generation *generation = asking_generation(pipeline, engine, err);
+    if (generation == NULL)
+        return -1;
+    if (pipeline->kv == NULL)
+        pipeline->kv = kv_calls_new(pipeline->link, on_kv_answered, pipeline);
+    if (pipeline->kv == NULL)
+        return error_set(err, "out of memory");
+    return kv_calls_begin(pipeline->kv, generation->number, wait, request, clock_monotonic_ns(),
+                          err);
+}
+
+static int on_request(void *context, struct engine *engine, uint64_t wait, const char *subject,
+                      const char *payload, size_t payload_size, struct error *err)
+{
+    struct pipeline *pipeline = context;
+    const struct generation *generation = asking_generation(pipeline, engine, err);
+    if (generation == NULL)
+        return -1;
     uint64_t token = (uint64_t)generation->number << REQUEST_WAIT_BITS | wait;
     if (link_request(pipeline->link, REPLY_REQUEST, token, subject, payload, payload_size) != 0)
         return error_set(err, "the request could not be sent");
@@ -388,6 +434,7 @@ void pipeline_engine_options(struct pipeline *pipeline, struct engine_options *o
                 .context = pipeline,
                 .finished = on_finished,
                 .request = on_request,
+                .kv = on_kv,
                 .in_progress = on_in_progress,
                 .log = on_log,
                 .metric = telemetry_rule_metric,
