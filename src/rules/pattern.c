@@ -47,12 +47,15 @@ static inline bool spend(struct pattern *m, ptrdiff_t steps)
 
 /* --- one character ---------------------------------------------------------------------------- */
 
-/* Whether `c` is in the class of the letter: %a, %A and so on; other characters stand for
- * themselves. */
-static bool is_in_class(int c, int letter)
+/*
+ * Whether `c` is in the class of the letter: %a, %A and so on. All other characters stand for
+ * themselves. (The bit of case turns no other character into a letter.)
+ */
+static inline bool is_in_class(int c, int letter)
 {
+    enum { LOWER = 0x20 };
     bool is = false;
-    switch (tolower(letter)) {
+    switch (letter | LOWER) {
     case 'a':
         is = isalpha(c);
         break;
@@ -89,7 +92,7 @@ static bool is_in_class(int c, int letter)
     default:
         return letter == c;
     }
-    return isupper(letter) ? !is : is;
+    return (letter & LOWER) != 0 ? is : !is;
 }
 
 /* Whether `c` is in the set from `set`, its '[', to `last`, its ']'. */
@@ -170,17 +173,35 @@ static inline bool is_matched(const struct pattern *m, const char *s, const char
 
 static const char *match(struct pattern *m, const char *s, const char *p);
 
+/* The end of the run of characters from `s` on that the item from `p` to `end` stands for. */
+static const char *end_of_run(struct pattern *m, const char *s, const char *p, const char *end)
+{
+    const char *at = s, *last = m->subject_end;
+    if (*p == '.') {
+        at = last;
+    } else if (*p == ESCAPE) {
+        int letter = (unsigned char)p[1];
+        while (at < last && is_in_class((unsigned char)*at, letter))
+            at++;
+    } else if (*p == '[' && end - p > DEAR_ITEM) {
+        while (at < last && spend(m, end - p) && is_in_set((unsigned char)*at, p, end - 1))
+            at++;
+    } else if (*p == '[') {
+        while (at < last && is_in_set((unsigned char)*at, p, end - 1))
+            at++;
+    } else {
+        while (at < last && *at == *p)
+            at++;
+    }
+    spend(m, at - s);
+    return at;
+}
+
 /* item* : as many as there are, then fewer. `p` to `end` is the item; the quantifier is at `end`. */
 static const char *match_longest(struct pattern *m, const char *s, const char *p, const char *end)
 {
-    const char *farthest = s;
-    bool is_dear = end - p > DEAR_ITEM;
-    while (is_matched(m, farthest, p, end)) {
-        farthest++;
-        if (is_dear && !spend(m, end - p))
-            return NULL;
-    }
-    if (!spend(m, farthest - s))
+    const char *farthest = end_of_run(m, s, p, end);
+    if (m->stopped)
         return NULL;
     for (; farthest >= s; farthest--) {
         const char *found = match(m, farthest, end + 1);
@@ -324,8 +345,9 @@ static const char *walk(struct pattern *m, const char *s, const char *p)
                 continue;
         }
         const char *end = item_end(m, p);
-        if (end == NULL || !spend(m, end - p))
+        if (end == NULL)
             return NULL;
+        m->fuel -= end - p; /* looked at by the next match(): what is here is one way through p */
         if (!is_matched(m, s, p, end)) {
             if (*end != '*' && *end != '?' && *end != '-')
                 return NULL;
@@ -383,6 +405,54 @@ const char *pattern_match(struct pattern *pattern, const char *at, const char *t
     pattern->level = 0;
     const char *found = match(pattern, at, text);
     return pattern->stopped ? NULL : found;
+}
+
+/*
+ * The item for one character without which there is no match, at the beginning of the pattern or
+ * behind its first parenthesis. Sets *end to its end. NULL: there is none.
+ */
+static const char *first_item(struct pattern *m, const char *text, const char **end)
+{
+    if (*text == '(')
+        text++;
+    if (text == m->end || *text == '(' || *text == ')' || *text == '$')
+        return NULL;
+    if (*text == ESCAPE && (text[1] == 'b' || text[1] == 'f' || isdigit((unsigned char)text[1])))
+        return NULL;
+    *end = item_end(m, text);
+    if (*end == NULL || **end == '*' || **end == '?' || **end == '-')
+        return NULL;
+    return text;
+}
+
+/* The first place from `at` on that has what the item stands for; NULL: there is none. */
+static const char *skip_to(struct pattern *m, const char *at, const char *p, const char *end)
+{
+    const char *s = at;
+    while (s < m->subject_end && !is_matched(m, s, p, end)) {
+        s++;
+        if (end - p > DEAR_ITEM && !spend(m, end - p))
+            return NULL;
+    }
+    spend(m, s - at);
+    return s < m->subject_end ? s : NULL;
+}
+
+const char *pattern_search(struct pattern *pattern, const char **at, const char *text,
+                           const char *not_end)
+{
+    const char *first_end = NULL;
+    const char *first = first_item(pattern, text, &first_end);
+    for (const char *s = *at; s <= pattern->subject_end && !pattern->stopped; s++) {
+        if (first != NULL && (s = skip_to(pattern, s, first, first_end)) == NULL)
+            return NULL;
+        const char *found = pattern_match(pattern, s, text);
+        if (found != NULL && found != not_end) {
+            *at = s;
+            return found;
+        }
+    }
+    return NULL;
 }
 
 bool pattern_is_plain(const char *text, size_t size)

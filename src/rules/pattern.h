@@ -59,6 +59,13 @@ void pattern_init(struct pattern *pattern, const char *subject, size_t subject_s
  */
 const char *pattern_match(struct pattern *pattern, const char *at, const char *text);
 
+/*
+ * The first match at `*at` or later that does not end at `not_end` (may be NULL). Moves `*at` to its
+ * beginning and returns its end; NULL, with `*at` undefined, as pattern_match.
+ */
+const char *pattern_search(struct pattern *pattern, const char **at, const char *text,
+                           const char *not_end);
+
 /* Whether a pattern has no magic in it: find may then look for it as it is. */
 bool pattern_is_plain(const char *text, size_t size);
 

@@ -80,16 +80,25 @@ static void prepare(lua_State *L, struct search *search, bool may_be_anchored)
         search->text++;
         search->text_size--;
     }
+    search->at = subject;
+    search->last_match = NULL;
     pattern_init(&search->matcher, subject, size, search->text, search->text_size);
     start(L, search);
 }
 
-/* Matches at one place; a fault of the pattern becomes a Lua error. */
-static const char *match_at(lua_State *L, struct search *search, const char *at)
+/*
+ * The next match from search->at on, an empty one right behind the last match excepted, or the one at
+ * search->at when the search is anchored. Moves search->at to its beginning and returns its end; NULL:
+ * there is none. A fault of the pattern becomes a Lua error.
+ */
+static const char *next_match(lua_State *L, struct search *search)
 {
-    const char *end = pattern_match(&search->matcher, at, search->text);
-    if (search->matcher.stopped)
-        luaL_error(L, "%s", search->matcher.error);
+    struct pattern *matcher = &search->matcher;
+    const char *end = search->anchored
+                          ? pattern_match(matcher, search->at, search->text)
+                          : pattern_search(matcher, &search->at, search->text, search->last_match);
+    if (matcher->stopped)
+        luaL_error(L, "%s", matcher->error);
     return end;
 }
 
@@ -141,13 +150,29 @@ static size_t check_init(lua_State *L, int index, size_t size)
     return size - (size_t)-init;
 }
 
-/* find without magic: linear even at its worst. Index 1 the subject, index 2 what to look for. */
-static int find_plain(lua_State *L, size_t init)
+enum { CANDIDATES = 8 }; /* what one looks at one by one */
+
+/*
+ * memmem is linear at its worst but slow to begin: the first places that have the first byte are
+ * looked at without it.
+ */
+static const char *find_bytes(const char *text, size_t size, const char *wanted, size_t wanted_size)
 {
-    size_t size = 0, wanted_size = 0;
-    const char *subject = lua_tolstring(L, 1, &size);
-    const char *wanted = lua_tolstring(L, 2, &wanted_size);
-    const char *found = memmem(subject + init, size - init, wanted, wanted_size);
+    for (int i = 0; i < CANDIDATES && wanted_size > 0 && wanted_size <= size; i++) {
+        const char *at = memchr(text, *wanted, size - wanted_size + 1);
+        if (at == NULL || memcmp(at, wanted, wanted_size) == 0)
+            return at;
+        size -= (size_t)(at + 1 - text);
+        text = at + 1;
+    }
+    return memmem(text, size, wanted, wanted_size);
+}
+
+/* find without magic. */
+static int find_plain(lua_State *L, const char *subject, size_t size, size_t init,
+                      const char *wanted, size_t wanted_size)
+{
+    const char *found = find_bytes(subject + init, size - init, wanted, wanted_size);
     size_t searched = found == NULL ? size - init : (size_t)(found - subject) - init;
     limits_charge(L, searched / 4); /* 0.1 to 1 ns for a byte */
     if (found == NULL) {
@@ -166,13 +191,9 @@ static int find_match(lua_State *L, size_t init, bool is_find)
     struct search search;
     prepare(L, &search, true);
     const char *subject = search.matcher.subject;
-    const char *at = subject + init;
-    const char *end = NULL;
-    for (; at <= search.matcher.subject_end; at++) {
-        end = match_at(L, &search, at);
-        if (end != NULL || search.anchored)
-            break;
-    }
+    search.at = subject + init;
+    const char *end = next_match(L, &search);
+    const char *at = search.at;
     settle(L, &search);
     if (end == NULL) {
         lua_pushnil(L); /* nil */
@@ -190,7 +211,7 @@ static int find_match(lua_State *L, size_t init, bool is_find)
 static int find_or_match(lua_State *L, bool is_find)
 {
     size_t size = 0, text_size = 0;
-    luaL_checklstring(L, 1, &size);
+    const char *subject = luaL_checklstring(L, 1, &size);
     const char *text = luaL_checklstring(L, 2, &text_size);
     size_t init = check_init(L, 3, size);
     if (init > size) {
@@ -198,7 +219,7 @@ static int find_or_match(lua_State *L, bool is_find)
         return 1;
     }
     if (is_find && (lua_toboolean(L, 4) || pattern_is_plain(text, text_size)))
-        return find_plain(L, init);
+        return find_plain(L, subject, size, init, text, text_size);
     return find_match(L, init, is_find);
 }
 
@@ -214,27 +235,20 @@ static int string_match(lua_State *L)
 
 /* --- gmatch: all LJMP ------------------------------------------------------------------------- */
 
-/* The next match from search->at on that is not empty right behind the last one; *end its end. */
-static const char *next_match(lua_State *L, struct search *search, const char **end)
-{
-    for (const char *at = search->at; at <= search->matcher.subject_end; at++) {
-        *end = match_at(L, search, at);
-        if (*end != NULL && *end != search->last_match)
-            return at;
-    }
-    return NULL;
-}
-
 /* The iterator. Upvalues: the subject, the pattern, the search. */
 static int gmatch_next(lua_State *L)
 {
     struct search *search = lua_touserdata(L, lua_upvalueindex(3));
-    const char *end = NULL;
-    start(L, search);
-    const char *at = next_match(L, search, &end);
-    settle(L, search);
-    if (at == NULL)
+    if (search->at > search->matcher.subject_end)
         return 0;
+    start(L, search);
+    const char *end = next_match(L, search);
+    settle(L, search);
+    if (end == NULL) {
+        search->at = search->matcher.subject_end + 1; /* whoever asks again gets nothing again */
+        return 0;
+    }
+    const char *at = search->at;
     search->at = search->last_match = end;
     return push_captures(L, search, at, end);
 }
@@ -249,7 +263,6 @@ static int string_gmatch(lua_State *L)
     struct search *search = lua_newuserdatauv(L, sizeof(struct search), 0); /* .. search */
     prepare(L, search, false); /* a ^ is no anchor here */
     search->at = search->matcher.subject + init;
-    search->last_match = NULL;
     lua_pushcclosure(L, gmatch_next, 3); /* next */
     return 1;
 }
@@ -330,21 +343,16 @@ static int string_gsub(lua_State *L)
                      type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION ||
                          type == LUA_TTABLE,
                      3, "string/function/table");
-    search.at = search.matcher.subject;
-    search.last_match = NULL;
     luaL_buffinit(L, &result); /* subject pattern replacement max? .. */
+    const char *copied = search.at;
     while (count < max) {
-        const char *end = match_at(L, &search, search.at);
-        if (end != NULL && end != search.last_match) {
-            count++;
-            add_replacement(L, &search, &result, search.at, end);
-            search.at = search.last_match = end;
-        } else if (search.at < end_of_subject) {
-            luaL_addchar(&result, *search.at);
-            search.at++;
-        } else {
+        const char *end = next_match(L, &search);
+        if (end == NULL)
             break;
-        }
+        luaL_addlstring(&result, copied, (size_t)(search.at - copied));
+        count++;
+        add_replacement(L, &search, &result, search.at, end);
+        copied = search.at = search.last_match = end;
         if (search.anchored)
             break;
     }
@@ -352,7 +360,7 @@ static int string_gsub(lua_State *L)
     if (count == 0) {
         lua_pushvalue(L, 1); /* subject */
     } else {
-        luaL_addlstring(&result, search.at, (size_t)(end_of_subject - search.at));
+        luaL_addlstring(&result, copied, (size_t)(end_of_subject - copied));
         luaL_pushresult(&result); /* text */
     }
     lua_pushinteger(L, count); /* text count */
