@@ -313,8 +313,7 @@ static void on_request_reply(struct pipeline *pipeline, uint64_t token,
                              const struct wire_message *message, bool no_responders)
 {
     uint64_t mask = (UINT64_C(1) << (64 - REQUEST_WAIT_BITS)) - 1;
-    struct generation *generation =
-        generation_numbered(pipeline, token >> REQUEST_WAIT_BITS, mask);
+    struct generation *generation = generation_numbered(pipeline, token >> REQUEST_WAIT_BITS, mask);
     if (generation == NULL)
         return;
     struct reply reply = {
