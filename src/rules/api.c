@@ -7,6 +7,7 @@
 #include "base/subject.h"
 #include "rules/call.h"
 #include "rules/embedded.h"
+#include "rules/guards.h"
 #include "rules/json.h"
 #include "rules/kv.h"
 #include "rules/metric.h"
@@ -233,7 +234,8 @@ void api_open(lua_State *L)
     sandbox_make_readonly(L, "mill.log");
     lua_setfield(L, -2, "log"); /* mill */
 
-    json_push_library(L);               /* mill json */
+    json_push_library(L); /* mill json */
+    guards_open_json(L);
     lua_pushnil(L);                     /* mill json nil */
     lua_setfield(L, -2, "empty_array"); /* mill json (all rules would share it and could fill it) */
     sandbox_make_readonly(L, "mill.json");

@@ -237,6 +237,12 @@ static void judge_limit(struct call *call, lua_State *L, enum cause cause)
               units_format_duration(limits->timeout_ns, duration));
 }
 
+/* Why there was no memory: past the deadline, large blocks are refused whatever there is. */
+static enum cause cause_of_refusal(const struct limits *limits)
+{
+    return limits->out_of_memory || !limits->expired ? CAUSE_MEMORY : CAUSE_TIMEOUT;
+}
+
 /* Leaves a coroutine that cannot be used again to the collector. */
 static void drop_thread(struct call *call)
 {
@@ -266,7 +272,7 @@ static void settle(struct call *call, int status)
         return;
     }
     if (status == LUA_ERRMEM || limits->out_of_memory)
-        judge_limit(call, call->thread, CAUSE_MEMORY);
+        judge_limit(call, call->thread, cause_of_refusal(limits));
     bool out_of_memory = call->cause == CAUSE_MEMORY;
     if (!call->ended) {
         call->outcome = OUTCOME_ERROR;
@@ -532,7 +538,7 @@ void call_check(lua_State *L, int status)
 {
     struct engine *engine = engine_of(L);
     if (status == LUA_ERRMEM || engine->limits.out_of_memory)
-        call_over_limit(L, CAUSE_MEMORY);
+        call_over_limit(L, cause_of_refusal(&engine->limits));
     if (engine->current != NULL && engine->current->ended)
         raise_verdict(L);
 }

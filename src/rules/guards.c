@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "rules/call.h"
+#include "rules/limits.h"
 #include "rules/pattern_library.h"
 
 /* --- base: all LJMP --------------------------------------------------------------------------- */
@@ -149,12 +150,26 @@ static int string_rep(lua_State *L)
     if (each > GUARD_BYTES_MAX || (lua_Unsigned)count > GUARD_BYTES_MAX / each)
         return luaL_error(L, "string.rep: the result would be longer than %d MiB",
                           GUARD_BYTES_MAX >> 20);
+    limits_charge(L, (size_t)count * each / GUARD_BYTES_PER_STEP);
+    return call_original(L);
+}
+
+/* upper, lower and reverse go through the string byte by byte. */
+static int string_bytewise(lua_State *L)
+{
+    size_t size = 0;
+    luaL_checklstring(L, 1, &size);
+    limits_charge(L, size);
     return call_original(L);
 }
 
 void guards_open_string(lua_State *L)
 {
-    static const luaL_Reg guards[] = {{"rep", string_rep}, {NULL, NULL}};
+    static const luaL_Reg guards[] = {{"rep", string_rep},
+                                      {"lower", string_bytewise},
+                                      {"reverse", string_bytewise},
+                                      {"upper", string_bytewise},
+                                      {NULL, NULL}};
     wrap(L, guards);
     pattern_library_open(L);
 }
@@ -174,28 +189,40 @@ static lua_Integer check_list(lua_State *L, const char *what, lua_Integer max)
     return length;
 }
 
-/* Refuses a range of more than GUARD_RANGE_MAX elements. */
+/* Refuses a range of more than GUARD_RANGE_MAX elements; charges for what there is. */
 static void check_range(lua_State *L, const char *what, lua_Integer first, lua_Integer last)
 {
     if (first <= last && (lua_Unsigned)last - (lua_Unsigned)first >= GUARD_RANGE_MAX)
         luaL_error(L, "%s: more than %d elements", what, GUARD_RANGE_MAX);
+    if (first <= last)
+        limits_charge(L, (size_t)(last - first));
+}
+
+/* Charges for the elements that are moved up or down from the position at index 2, if it is given. */
+static void charge_shift(lua_State *L, lua_Integer length, bool at_position)
+{
+    int is_integer = 0;
+    lua_Integer position = at_position ? lua_tointegerx(L, 2, &is_integer) : 0;
+    if (is_integer && position > 0 && position < length)
+        limits_charge(L, (size_t)(length - position));
 }
 
 static int table_insert(lua_State *L)
 {
-    check_list(L, "table.insert", GUARD_RANGE_MAX);
+    charge_shift(L, check_list(L, "table.insert", GUARD_RANGE_MAX), lua_gettop(L) > 2);
     return call_original(L);
 }
 
 static int table_remove(lua_State *L)
 {
-    check_list(L, "table.remove", GUARD_RANGE_MAX);
+    charge_shift(L, check_list(L, "table.remove", GUARD_RANGE_MAX), lua_gettop(L) > 1);
     return call_original(L);
 }
 
 static int table_sort(lua_State *L)
 {
-    check_list(L, "table.sort", GUARD_SORT_MAX);
+    lua_Integer length = check_list(L, "table.sort", GUARD_SORT_MAX);
+    limits_charge(L, (size_t)length * GUARD_SORT_STEPS);
     return call_original(L);
 }
 
@@ -260,6 +287,62 @@ static int cjson_max_depth(lua_State *L)
     return call_original(L);
 }
 
+/* decode(text) of cjson and of mill.json. */
+static int json_decode_charged(lua_State *L)
+{
+    limits_charge(L, lua_type(L, 1) == LUA_TSTRING ? (size_t)lua_rawlen(L, 1) : 0);
+    return call_original(L);
+}
+
+/* mill.json.encode(value). */
+static int json_encode_charged(lua_State *L)
+{
+    int results = call_original(L); /* text */
+    limits_charge(L, (size_t)lua_rawlen(L, -1));
+    return results;
+}
+
+void guards_open_json(lua_State *L)
+{
+    static const luaL_Reg guards[] = {
+        {"decode", json_decode_charged}, {"encode", json_encode_charged}, {NULL, NULL}};
+    wrap(L, guards);
+}
+
+/*
+ * The bytes of what cjson would write for the value at the top, about; stops counting where it is
+ * too much. What is in several tables counts as often as it is written.
+ */
+static size_t measure(lua_State *L, size_t size, int depth)
+{
+    size += lua_type(L, -1) == LUA_TSTRING ? (size_t)lua_rawlen(L, -1) : 1;
+    if (lua_type(L, -1) != LUA_TTABLE || depth == 0)
+        return size;
+    luaL_checkstack(L, 4, NULL);
+    lua_pushnil(L);                                      /* value nil */
+    while (size <= GUARD_BYTES_MAX && lua_next(L, -2)) { /* value key item */
+        size += lua_type(L, -2) == LUA_TSTRING ? (size_t)lua_rawlen(L, -2) : 1;
+        size = measure(L, size, depth - 1);
+        lua_pop(L, 1); /* value key */
+    }
+    if (size > GUARD_BYTES_MAX)
+        lua_pop(L, 1); /* value */
+    return size;
+}
+
+/* cjson.encode(value): its buffer is no part of the rules' memory, and the end of it is exit(). */
+static int cjson_encode(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_settop(L, 1); /* value */
+    size_t size = measure(L, 0, GUARD_CJSON_DEPTH_MAX);
+    limits_charge(L, size);
+    if (size > GUARD_BYTES_MAX)
+        return luaL_error(L, "cjson.encode: the text would be longer than %d MiB",
+                          GUARD_BYTES_MAX >> 20);
+    return call_original(L);
+}
+
 /* cjson.new(): another instance, guarded as well. */
 static int cjson_new(lua_State *L)
 {
@@ -270,7 +353,9 @@ static int cjson_new(lua_State *L)
 
 void guards_open_cjson(lua_State *L)
 {
-    static const luaL_Reg guards[] = {{"decode_max_depth", cjson_max_depth},
+    static const luaL_Reg guards[] = {{"decode", json_decode_charged},
+                                      {"decode_max_depth", cjson_max_depth},
+                                      {"encode", cjson_encode},
                                       {"encode_max_depth", cjson_max_depth},
                                       {"new", cjson_new},
                                       {NULL, NULL}};

@@ -23,6 +23,13 @@ static void *refuse(struct limits *limits, size_t size)
     return NULL;
 }
 
+static bool is_past_deadline(struct limits *limits)
+{
+    if (!limits->expired && clock_monotonic_ns() > limits->deadline_ns)
+        limits->expired = true;
+    return limits->expired;
+}
+
 void *limits_alloc(void *context, void *block, size_t old_size, size_t new_size)
 {
     struct limits *limits = context;
@@ -37,6 +44,8 @@ void *limits_alloc(void *context, void *block, size_t old_size, size_t new_size)
         size_t others = limits->memory_used - held;
         if (new_size > ceiling || others > ceiling - new_size)
             return refuse(limits, new_size);
+        if (new_size >= LIMITS_LARGE_BLOCK && is_past_deadline(limits))
+            return NULL;
     }
     void *moved = realloc(block, new_size);
     if (moved == NULL && new_size > held)
@@ -66,9 +75,7 @@ static void look(lua_State *L, lua_Debug *activation)
 {
     (void)activation;
     struct limits *limits = &engine_of(L)->limits;
-    if (!limits->expired && clock_monotonic_ns() > limits->deadline_ns)
-        limits->expired = true;
-    if (!limits->expired && !limits->out_of_memory) {
+    if (!is_past_deadline(limits) && !limits->out_of_memory) {
         if (lua_gethookcount(L) != LIMITS_HOOK_COUNT)
             lua_sethook(L, look, LUA_MASKCOUNT, LIMITS_HOOK_COUNT);
         return;

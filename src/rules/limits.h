@@ -13,6 +13,10 @@
  * Both are sticky. Once the deadline has passed, the hook fires at every instruction, so that no
  * pcall in a rule can go on; once an allocation was refused for good, the next look of the hook
  * ends the call as well. limits_arm makes a fresh start.
+ *
+ * The hook sees Lua's instructions only. What else takes time looks at the clock by itself: library
+ * functions charge for their work (limits_charge), and past the deadline the allocator refuses large
+ * blocks, which bounds operators on huge strings.
  */
 
 struct limits {
@@ -27,8 +31,10 @@ struct limits {
 };
 
 enum {
-    LIMITS_HOOK_COUNT = 1000,   /* instructions between two looks at the clock: 5 to 20 us */
-    LIMITS_CHARGE_COUNT = 20000 /* likewise steps of library functions: 20 to 100 us */
+    LIMITS_HOOK_COUNT = 1000,    /* instructions between two looks at the clock: 5 to 20 us */
+    LIMITS_CHARGE_COUNT = 20000, /* likewise steps of library functions: 20 to 100 us */
+    LIMITS_LARGE_BLOCK =
+        64 << 10 /* bytes that take longer to fill than a look at the clock: 5 us */
 };
 
 void limits_init(struct limits *limits, size_t memory_max);
