@@ -138,6 +138,20 @@ struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool trac
     return outgoing;
 }
 
+struct outgoing *outgoing_new_request(const struct link *link, enum reply_kind kind, uint64_t token,
+                                      const char *subject, const char *payload, size_t size)
+{
+    (void)kind;
+    return outgoing_new(link, token, true, subject, payload, size);
+}
+
+void link_consumer_name(const struct link *link, char *name, size_t size, enum reply_kind kind,
+                        uint64_t token)
+{
+    (void)link;
+    snprintf(name, size, "unique-%c-%llu", (char)kind, (unsigned long long)token);
+}
+
 int outgoing_add_header(struct outgoing *outgoing, const char *name, const char *value)
 {
     if (bus.headers_left == 0)
