@@ -278,3 +278,12 @@ void message_push(lua_State *L, struct call *call)
     push_ref(L, call->engine->message_mt); /* msg mt */
     lua_setmetatable(L, -2);               /* msg */
 }
+
+void message_push_names(lua_State *L)
+{
+    push_ref(L, engine_of(L)->message_mt); /* mt */
+    lua_getfield(L, -1, "__index");        /* mt index */
+    lua_getupvalue(L, -1, 1);              /* mt index names */
+    lua_replace(L, -3);                    /* names index */
+    lua_pop(L, 1);                         /* names */
+}

@@ -14,4 +14,7 @@ void message_open(lua_State *L);
 /* Pushes the message of a CALL_MESSAGE. LJMP. */
 void message_push(lua_State *L, struct call *call);
 
+/* Pushes a table whose keys are the names of all fields and methods. LJMP. Not to be changed. */
+void message_push_names(lua_State *L);
+
 #endif

@@ -127,12 +127,18 @@ static const struct {
 
 enum { OPTS = sizeof(opts) / sizeof(opts[0]) };
 
+size_t publish_option_names(const char **names, size_t max)
+{
+    size_t count = 0;
+    for (; count < OPTS && count < max; count++)
+        names[count] = opts[count].name;
+    return count;
+}
+
 static void unknown_option(lua_State *L, const char *key)
 {
     const char *known[OPTS];
-    for (size_t i = 0; i < OPTS; i++)
-        known[i] = opts[i].name;
-    const char *nearest = suggest_nearest(key, known, OPTS);
+    const char *nearest = suggest_nearest(key, known, publish_option_names(known, OPTS));
     if (nearest != NULL)
         luaL_error(L, "%s: opts has no key '%s' (did you mean '%s'?)", what, key, nearest);
     luaL_error(L, "%s: opts has no key '%s' (known: headers, id, ttl, durable)", what, key);

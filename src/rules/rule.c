@@ -192,12 +192,19 @@ static void check_every(struct check *check)
     }
 }
 
+size_t rule_key_names(const char **names, size_t max)
+{
+    size_t count = 0;
+    for (; count < RULE_KEYS && count < max; count++)
+        names[count] = rule_keys[count].name;
+    return count;
+}
+
 static void check_known(struct check *check)
 {
     lua_State *L = check->L;
     const char *known[RULE_KEYS];
-    for (size_t i = 0; i < RULE_KEYS; i++)
-        known[i] = rule_keys[i].name;
+    rule_key_names(known, RULE_KEYS);
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) { /* key value */
         if (lua_type(L, -2) != LUA_TSTRING)
             fail(check, "unknown key [%s] in the rule's table", luaL_tolstring(L, -2, NULL));

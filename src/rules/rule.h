@@ -19,6 +19,9 @@ void rule_init(struct rule *rule, struct engine *engine, size_t index);
  */
 void rule_load(lua_State *L, struct rule *rule);
 
+/* Writes the keys a rule's table may have (string constants), at most `max`; returns how many. */
+size_t rule_key_names(const char **names, size_t max);
+
 /* Queues an input. Returns 0, or -1 when there is no memory. */
 int rule_queue(struct rule *rule, const struct input *input, void *token);
 
