@@ -44,6 +44,7 @@ struct call {
     lua_State *thread;
     lua_ref anchor; /* holds `thread` */
     bool started;
+    int closing;      /* how many coroutines are being closed: their __close methods cannot yield */
     int64_t spent_ns; /* running, not waiting */
     struct outputs outputs;
 

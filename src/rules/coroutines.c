@@ -74,17 +74,27 @@ static int finish_resume(lua_State *L, int results)
     return results >= 0 ? results + 1 : 2;
 }
 
+/* Ends a coroutine that does not run: runs its pending __close methods. Raises nothing. */
+static int close_thread(lua_State *L, lua_State *thread)
+{
+    struct call *call = engine_of(L)->current;
+    call->closing++;
+#if LUA_VERSION_RELEASE_NUM >= 50406
+    int status = lua_closethread(thread, L);
+#else
+    int status = lua_resetthread(thread);
+#endif
+    call->closing--;
+    return status;
+}
+
 static int finish_wrap(lua_State *L, lua_State *thread, int results)
 {
     if (results >= 0)
         return results;
     int status = lua_status(thread);
     if (status != LUA_OK && status != LUA_YIELD && !limits_died_in_hook(thread)) {
-#if LUA_VERSION_RELEASE_NUM >= 50406
-        lua_closethread(thread, L);
-#else
-        lua_resetthread(thread);
-#endif
+        close_thread(L, thread);
         call_check(L, LUA_OK);
     }
     return lua_error(L);
@@ -168,11 +178,7 @@ static int coroutine_close(lua_State *L)
         lua_pushliteral(L, "stopped by a limit"); /* false message */
         return 2;
     }
-#if LUA_VERSION_RELEASE_NUM >= 50406
-    status = lua_closethread(thread, L);
-#else
-    status = lua_resetthread(thread);
-#endif
+    status = close_thread(L, thread);
     call_check(L, status);
     lua_pushboolean(L, status == LUA_OK); /* success */
     if (status == LUA_OK)

@@ -318,6 +318,7 @@ static size_t measure(lua_State *L, size_t size, int depth)
     size += lua_type(L, -1) == LUA_TSTRING ? (size_t)lua_rawlen(L, -1) : 1;
     if (lua_type(L, -1) != LUA_TTABLE || depth == 0)
         return size;
+    limits_charge(L, 1);
     luaL_checkstack(L, 4, NULL);
     lua_pushnil(L);                                      /* value nil */
     while (size <= GUARD_BYTES_MAX && lua_next(L, -2)) { /* value key item */
@@ -336,10 +337,10 @@ static int cjson_encode(lua_State *L)
     luaL_checkany(L, 1);
     lua_settop(L, 1); /* value */
     size_t size = measure(L, 0, GUARD_CJSON_DEPTH_MAX);
-    limits_charge(L, size);
     if (size > GUARD_BYTES_MAX)
         return luaL_error(L, "cjson.encode: the text would be longer than %d MiB",
                           GUARD_BYTES_MAX >> 20);
+    limits_charge(L, size);
     return call_original(L);
 }
 

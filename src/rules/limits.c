@@ -23,6 +23,7 @@ static void *refuse(struct limits *limits, size_t size)
     return NULL;
 }
 
+/* Looks at the clock, unless it is known. */
 static bool is_past_deadline(struct limits *limits)
 {
     if (!limits->expired && clock_monotonic_ns() > limits->deadline_ns)
@@ -66,6 +67,11 @@ void limits_arm(struct limits *limits, int64_t deadline_ns)
     limits->refused_size = 0;
 }
 
+bool limits_over(struct limits *limits)
+{
+    return limits->out_of_memory || is_past_deadline(limits);
+}
+
 /*
  * Runs every LIMITS_HOOK_COUNT instructions. After a limit was passed it runs at every instruction
  * of the coroutine it raised in; a later, innocent run of that coroutine finds the count too low
@@ -75,7 +81,7 @@ static void look(lua_State *L, lua_Debug *activation)
 {
     (void)activation;
     struct limits *limits = &engine_of(L)->limits;
-    if (!is_past_deadline(limits) && !limits->out_of_memory) {
+    if (!limits_over(limits)) {
         if (lua_gethookcount(L) != LIMITS_HOOK_COUNT)
             lua_sethook(L, look, LUA_MASKCOUNT, LIMITS_HOOK_COUNT);
         return;

@@ -45,6 +45,9 @@ void *limits_alloc(void *limits, void *block, size_t old_size, size_t new_size);
 /* Starts to count for one stretch of running. */
 void limits_arm(struct limits *limits, int64_t deadline_ns);
 
+/* Whether a limit was passed: looks at the clock. */
+bool limits_over(struct limits *limits);
+
 /* Sets the hook on `L`; coroutines made from `L` inherit it. Past a limit it calls call_over_limit.
  */
 void limits_watch(lua_State *L);

@@ -1,0 +1,7 @@
+-- An endless loop.
+return {
+  subjects = { "hostile.loop" },
+  on_message = function(msg)
+    while true do end
+  end,
+}
