@@ -16,12 +16,14 @@
 SOURCE(changed)
 SOURCE(dedupe)
 SOURCE(keyed)
+SOURCE(testing)
 SOURCE(throttle)
 SOURCE(window)
 
 static const struct source {
     const char *name, *start, *end;
-} sources[] = {ENTRY(changed), ENTRY(dedupe), ENTRY(keyed), ENTRY(throttle), ENTRY(window)};
+} sources[] = {ENTRY(changed), ENTRY(dedupe),   ENTRY(keyed),
+               ENTRY(testing), ENTRY(throttle), ENTRY(window)};
 
 enum { SOURCES = sizeof(sources) / sizeof(sources[0]) };
 

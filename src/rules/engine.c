@@ -69,7 +69,7 @@ static int panic(lua_State *L)
     return 0; /* Lua aborts */
 }
 
-static int make_state(struct engine *engine, struct error *err)
+int engine_make_state(struct engine *engine, struct error *err)
 {
     int64_t memory = engine->options.limits.memory;
     limits_init(&engine->limits, memory > 0 ? (size_t)memory : SIZE_MAX / 2);
@@ -141,7 +141,7 @@ int engine_open(struct engine **out, struct ruleset *ruleset, const struct engin
         engine->rule_count = count;
         for (size_t i = 0; i < count; i++)
             rule_init(&engine->rules[i], engine, i);
-        status = make_state(engine, err);
+        status = engine_make_state(engine, err);
         if (status == 0)
             status = load_rules(engine, err);
     }

@@ -95,6 +95,9 @@ static inline struct engine *engine_of(lua_State *L)
     return *(struct engine **)lua_getextraspace(L);
 }
 
+/* Opens the Lua state of an engine whose options are set. Returns 0 or -1. */
+int engine_make_state(struct engine *engine, struct error *err);
+
 int64_t engine_monotonic_ns(const struct engine *engine);
 
 /* Queued calls may start for a slice of time from now; in a tick, until that of the tick ends. */

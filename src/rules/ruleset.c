@@ -330,6 +330,24 @@ int ruleset_read(struct ruleset **ruleset, const char *dir, struct error *err)
     return 0;
 }
 
+bool ruleset_keep(struct ruleset *ruleset, const char *name)
+{
+    struct file_list *rules = &ruleset->rules;
+    size_t place = 0;
+    while (place < rules->count && strcmp(rules->items[place].name, name) != 0)
+        place++;
+    if (place == rules->count)
+        return false;
+    struct rule_file kept = rules->items[place];
+    rules->items[place] = rules->items[--rules->count];
+    for (size_t i = 0; i < rules->count; i++)
+        free_file(&rules->items[i]);
+    rules->items[0] = kept;
+    rules->count = 1;
+    set_version(ruleset);
+    return true;
+}
+
 struct ruleset *ruleset_retain(struct ruleset *ruleset)
 {
     atomic_fetch_add_explicit(&ruleset->references, 1, memory_order_relaxed);

@@ -35,6 +35,12 @@ enum {
  */
 int ruleset_read(struct ruleset **ruleset, const char *dir, struct error *err);
 
+/*
+ * Leaves out all rules but `name`, to try it alone; only while nobody else has the ruleset. False,
+ * and nothing changed, when there is no such rule.
+ */
+bool ruleset_keep(struct ruleset *ruleset, const char *name);
+
 struct ruleset *ruleset_retain(struct ruleset *ruleset);
 void ruleset_release(struct ruleset *ruleset); /* NULL is fine */
 
