@@ -160,6 +160,14 @@ static void print_line(void *context, enum log_level level, const char *rule, co
     fprintf(stderr, "%s%.*s: %s\n", rule, (int)strcspn(suffix, "."), suffix, text);
 }
 
+/* A test's limits are not those of a configuration: takes " (rules.timeout)" off. */
+static void cut_advice(char *why)
+{
+    char *advice = strstr(why, " (rules.");
+    if (advice != NULL && strchr(advice, ')') == advice + strlen(advice) - 1)
+        *advice = '\0';
+}
+
 /* Runs `function` as a call of the engine. Returns 0, or -1 and why it did not end well. */
 static int run_call(struct testing *testing, lua_CFunction function, char *why, size_t size)
 {
@@ -176,6 +184,8 @@ static int run_call(struct testing *testing, lua_CFunction function, char *why, 
     int status = call->outcome == OUTCOME_DONE ? 0 : -1;
     if (status != 0)
         snprintf(why, size, "%s", call->error != NULL ? call->error : "failed");
+    if (status != 0 && (call->cause == CAUSE_TIMEOUT || call->cause == CAUSE_MEMORY))
+        cut_advice(why);
     call_free(call);
     return status;
 }

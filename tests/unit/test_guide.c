@@ -5,6 +5,7 @@
 #include <lualib.h>
 
 #include "rules/json.h"
+#include "rules/testing.h"
 
 /*
  * Runs the examples of docs/rules.md and README.md. Every block of Lua there has a comment before it
@@ -21,6 +22,7 @@
  *     error rules/too_hot.lua:3: ...
  *     -->
  *     <!-- file lib/units.lua -->                             a file that later examples may use
+ *     <!-- test door_test.lua -->                             tests of a rule before it, which pass
  *
  * The lines in the comment must be what happens, in this order. (JSON is compared with its keys
  * sorted.)
@@ -31,7 +33,7 @@ enum { TEXT_SIZE = 16384, NAME_SIZE = 128 };
 struct example {
     const char *page;
     int line;
-    bool is_rule;
+    bool is_rule, is_test;
     char name[NAME_SIZE];
     char script[TEXT_SIZE]; /* the lines of the comment */
     char source[TEXT_SIZE];
@@ -251,6 +253,27 @@ static void run_rule(const struct example *example)
     assert_int_equal(remove(path), 0);
 }
 
+static void check_result(void *context, const struct test_result *result)
+{
+    size_t *passed = context;
+    if (result->outcome == TEST_FAILED)
+        fail_msg("%s:%d: %s: %s", run.example->page, run.example->line, result->name,
+                 result->message);
+    ++*passed;
+}
+
+static void run_tests_of(const struct example *example)
+{
+    char path[256];
+    size_t passed = 0;
+    const struct testing_options options = {.report = check_result, .context = &passed};
+    write_rule(run.f, example->name, example->source);
+    snprintf(path, sizeof(path), "%s/%s.lua", run.f->dir, example->name);
+    run.example = example;
+    testing_run(path, &options);
+    assert_true(passed > 0);
+}
+
 /* --- the pages -------------------------------------------------------------------------------- */
 
 static void append(char *text, const char *line)
@@ -263,11 +286,9 @@ static void append(char *text, const char *line)
 static bool begin_example(struct example *example, const char *line)
 {
     char name[NAME_SIZE] = "";
-    if (sscanf(line, "<!-- run %127s", name) == 1)
-        example->is_rule = true;
-    else if (sscanf(line, "<!-- file %127s", name) == 1)
-        example->is_rule = false;
-    else
+    example->is_rule = sscanf(line, "<!-- run %127s", name) == 1;
+    example->is_test = !example->is_rule && sscanf(line, "<!-- test %127s", name) == 1;
+    if (!example->is_rule && !example->is_test && sscanf(line, "<!-- file %127s", name) != 1)
         return false;
     char *suffix = strstr(name, ".lua");
     if (suffix != NULL)
@@ -328,6 +349,8 @@ static size_t run_page(struct fixture *f, const char *page)
     for (; next_example(file, &example); count++) {
         if (example.is_rule)
             run_rule(&example);
+        else if (example.is_test)
+            run_tests_of(&example);
         else
             write_rule(f, example.name, example.source);
     }
