@@ -22,6 +22,6 @@ struct command {
 };
 
 extern const struct command command_run, command_check, command_feed, command_tap, command_dead,
-    command_health, command_test, command_version;
+    command_replay, command_health, command_test, command_version;
 
 #endif

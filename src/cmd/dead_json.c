@@ -6,19 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void write_base64(FILE *out, const char *bytes, size_t size)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t at = 0; at < size; at += 3) {
-        uint32_t group = 0;
-        size_t count = size - at < 3 ? size - at : 3;
-        for (size_t i = 0; i < 3; i++)
-            group = group << 8 | (i < count ? (unsigned char)bytes[at + i] : 0);
-        for (size_t i = 0; i < 4; i++)
-            fputc(i <= count ? digits[group >> (18 - 6 * i) & 63] : '=', out);
-    }
-}
-
 static void write_text(FILE *out, const char *name, const char *text)
 {
     fprintf(out, ",\"%s\":", name);
@@ -81,7 +68,7 @@ static void write_payload(FILE *out, const struct dead_letter *letter)
 {
     if (!dead_text_is_utf8(letter->payload, letter->size)) {
         fputs(",\"payload_base64\":\"", out);
-        write_base64(out, letter->payload, letter->size);
+        escape_base64(out, letter->payload, letter->size);
         fputc('"', out);
         return;
     }

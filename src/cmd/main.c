@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_run, &command_check, &command_test,   &command_feed,
-    &command_tap, &command_dead,  &command_health, &command_version,
+    &command_run,  &command_check,  &command_test,   &command_feed,    &command_tap,
+    &command_dead, &command_replay, &command_health, &command_version,
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 

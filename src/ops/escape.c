@@ -3,6 +3,7 @@
 #include "base/utf8.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Writes `text`; `special` writes one ASCII character its own way, or says 0. */
 static void write_text(FILE *out, const char *text, int (*special)(FILE *out, unsigned char c))
@@ -55,4 +56,17 @@ void escape_label(FILE *out, const char *text)
 void escape_help(FILE *out, const char *text)
 {
     write_text(out, text, special_in_help);
+}
+
+void escape_base64(FILE *out, const char *bytes, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t at = 0; at < size; at += 3) {
+        uint32_t group = 0;
+        size_t count = size - at < 3 ? size - at : 3;
+        for (size_t i = 0; i < 3; i++)
+            group = group << 8 | (i < count ? (unsigned char)bytes[at + i] : 0);
+        for (size_t i = 0; i < 4; i++)
+            fputc(i <= count ? digits[group >> (18 - 6 * i) & 63] : '=', out);
+    }
 }

@@ -1,6 +1,7 @@
 #ifndef TIDEMILL_OPS_ESCAPE_H
 #define TIDEMILL_OPS_ESCAPE_H
 
+#include <stddef.h>
 #include <stdio.h>
 
 /*
@@ -11,6 +12,9 @@
 
 /* A JSON string, with its quotes. */
 void escape_json(FILE *out, const char *text);
+
+/* Any bytes as base64 (RFC 4648), without quotes. */
+void escape_base64(FILE *out, const char *bytes, size_t size);
 
 /* The value of a Prometheus label, without the quotes. */
 void escape_label(FILE *out, const char *text);
