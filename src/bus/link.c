@@ -2,9 +2,14 @@
  * libnats' own threads (delivery of the reply subscription, asynchronous connection callbacks) must
  * not touch the worker. They append to `inbound`, a locked list, and wake the loop; the loop takes
  * the whole list at once. The lock is held for a few instructions only.
+ *
+ * A connection that breaks is replaced by a new one here, not by libnats' own reconnecting. In loop
+ * mode that keeps the state of its parser (3.4.1 to 3.13): a message that the server's death has
+ * cut off is completed with the first bytes of the next connection, and handed on.
  */
 #include "bus/link.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "bus/closed_gate.h"
 #include "bus/link_internal.h"
@@ -16,12 +21,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INBOX_SIZE = 64, SUBJECT_SIZE = 128, WHY_SIZE = 256 };
+enum {
+    INBOX_SIZE = 64,
+    SUBJECT_SIZE = 128,
+    WHY_SIZE = 512,
+    REFUSALS_MAX = 2, /* then the credentials are wrong */
+    READS_MAX = 10000 /* of what is left in a socket */
+};
 
 struct inbound {
-    bool is_event;
-    enum link_event event;
-    char *denied; /* a subject; then nothing else is set */
+    natsConnection *lost; /* has closed by itself; then nothing else is set */
+    char *denied;         /* a subject; then nothing else is set */
     enum reply_kind kind;
     uint64_t token;
     natsMsg *message;
@@ -34,15 +44,22 @@ struct inbound_list {
 };
 
 struct link {
+    const struct nats_config *config;
     natsOptions *options;
-    natsConnection *connection;
+    natsConnection *connection; /* NULL: none, the next attempt is due */
     natsSubscription *replies;
+    natsLibuvEvents *events; /* the adapter's, as long as the connection is connected */
+    uv_loop_t *loop;
     uv_async_t wake;
+    uv_prepare_t prepare; /* looks after an adapter that listens no more */
+    uv_timer_t retry;
+    int attempts; /* in a row, to connect again */
+    int refusals; /* of these, in a row, for lack of the right credentials */
     struct link_handler handler;
     char inbox[INBOX_SIZE];
     size_t reply_prefix_size; /* of "<inbox>.r." */
 
-    struct closed_gate gate; /* the connection and the subscription, which may still call back */
+    struct closed_gate gate; /* connections and subscriptions that may still call back */
 
     pthread_mutex_t lock;        /* guards the rest */
     bool closing;                /* `wake` must not be touched any more */
@@ -129,18 +146,6 @@ static void on_reply_message(natsConnection *connection, natsSubscription *subsc
                                   .no_responders = natsMsg_IsNoResponders(message)});
 }
 
-static void on_disconnected(natsConnection *connection, void *closure)
-{
-    (void)connection;
-    append(closure, (struct inbound){.is_event = true, .event = LINK_DOWN});
-}
-
-static void on_reconnected(natsConnection *connection, void *closure)
-{
-    (void)connection;
-    append(closure, (struct inbound){.is_event = true, .event = LINK_UP});
-}
-
 static void on_closed(natsConnection *connection, void *closure)
 {
     struct link *link = closure;
@@ -150,7 +155,7 @@ static void on_closed(natsConnection *connection, void *closure)
         snprintf(link->why, sizeof(link->why), "%s", text);
         pthread_mutex_unlock(&link->lock);
     }
-    append(link, (struct inbound){.is_event = true, .event = LINK_CLOSED});
+    append(link, (struct inbound){.lost = connection});
     closed_gate_on_closed(connection, &link->gate);
 }
 
@@ -205,36 +210,6 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
     log_warn("nats", "%s", text);
 }
 
-/* On the loop: takes all that libnats' threads have left, and hands it on. */
-static void on_wake(uv_async_t *handle)
-{
-    struct link *link = handle->data;
-    char why[WHY_SIZE];
-
-    pthread_mutex_lock(&link->lock);
-    struct inbound_list full = link->inbound;
-    link->inbound = link->taken;
-    link->inbound.count = 0;
-    link->taken = full;
-    memcpy(why, link->why, sizeof(why));
-    pthread_mutex_unlock(&link->lock);
-
-    for (size_t i = 0; i < full.count; i++) {
-        struct inbound *item = &full.items[i];
-        if (link->closing) {
-            drop(item);
-        } else if (item->denied != NULL) {
-            link->handler.on_denied(link->handler.context, item->denied);
-            free(item->denied);
-        } else if (item->is_event) {
-            link->handler.on_event(link->handler.context, item->event, why);
-        } else {
-            link->handler.on_reply(link->handler.context, item->kind, item->token,
-                                   (struct wire_message *)item->message, item->no_responders);
-        }
-    }
-}
-
 /* --- opening and closing --- */
 
 static void make_inbox(struct link *link)
@@ -246,17 +221,24 @@ static void make_inbox(struct link *link)
     link->reply_prefix_size = strlen(link->inbox) + strlen(".r.");
 }
 
-static natsStatus set_options(struct link *link, uv_loop_t *loop)
+/* libnats calls this on the loop's thread, as it connects there. */
+static natsStatus attach(void **events, void *context, natsConnection *connection, natsSock socket)
+{
+    struct link *link = context;
+    natsStatus s = natsLibuv_Attach(events, link->loop, connection, socket);
+    link->events = s == NATS_OK ? *events : NULL;
+    return s;
+}
+
+static natsStatus set_options(struct link *link)
 {
     natsOptions *options = link->options;
-    natsStatus s = natsOptions_SetEventLoop(options, loop, natsLibuv_Attach, natsLibuv_Read,
-                                            natsLibuv_Write, natsLibuv_Detach);
+    natsStatus s = natsOptions_SetEventLoop(options, link, attach, natsLibuv_Read, natsLibuv_Write,
+                                            natsLibuv_Detach);
     if (s == NATS_OK) /* in loop mode: no flusher thread */
         s = natsOptions_SetSendAsap(options, true);
     if (s == NATS_OK)
-        s = natsOptions_SetDisconnectedCB(options, on_disconnected, link);
-    if (s == NATS_OK)
-        s = natsOptions_SetReconnectedCB(options, on_reconnected, link);
+        s = natsOptions_SetAllowReconnect(options, false);
     if (s == NATS_OK)
         s = natsOptions_SetClosedCB(options, on_closed, link);
     if (s == NATS_OK)
@@ -292,6 +274,117 @@ static natsStatus connect_and_subscribe(struct link *link)
     return subscribe_replies(link);
 }
 
+/* --- connecting again --- */
+
+static void drop_connection(struct link *link)
+{
+    natsSubscription_Destroy(link->replies);
+    natsConnection_Destroy(link->connection);
+    link->replies = NULL;
+    link->connection = NULL;
+    link->events = NULL;
+}
+
+static void tell(struct link *link, enum link_event event)
+{
+    char why[WHY_SIZE];
+    pthread_mutex_lock(&link->lock);
+    memcpy(why, link->why, sizeof(why));
+    pthread_mutex_unlock(&link->lock);
+    link->handler.on_event(link->handler.context, event, why);
+}
+
+static void on_retry(uv_timer_t *timer);
+
+/* Waits before the next attempt, with some jitter, so that a fleet does not come back at once. */
+static void retry_later(struct link *link, int64_t wait_ns)
+{
+    int most = link->config->max_reconnects;
+    if (link->closing)
+        return;
+    if ((most >= 0 && link->attempts >= most) || link->refusals >= REFUSALS_MAX) {
+        tell(link, LINK_CLOSED);
+        return;
+    }
+    uint64_t wait_ms = (uint64_t)(wait_ns / NS_PER_MS);
+    uint64_t jitter_ms =
+        uv_hrtime() % (uint64_t)(link->config->reconnect_wait_ns / NS_PER_MS / 4 + 1);
+    uv_timer_start(&link->retry, on_retry, wait_ms + jitter_ms, 0);
+}
+
+/* Blocks up to connect_timeout for each server: without one there is little else to do. */
+static void on_retry(uv_timer_t *timer)
+{
+    struct link *link = timer->data;
+    link->attempts++;
+    natsStatus s = connect_and_subscribe(link);
+    if (s == NATS_OK) {
+        link->attempts = link->refusals = 0;
+        tell(link, LINK_UP);
+        return;
+    }
+    struct error err;
+    nats_connect_error(s, link->config, &err);
+    pthread_mutex_lock(&link->lock);
+    snprintf(link->why, sizeof(link->why), "%s", err.text);
+    pthread_mutex_unlock(&link->lock);
+    drop_connection(link);
+    bool refused = s == NATS_CONNECTION_AUTH_FAILED || s == NATS_NOT_PERMITTED;
+    link->refusals = refused ? link->refusals + 1 : 0;
+    retry_later(link, link->config->reconnect_wait_ns);
+}
+
+static void on_lost(struct link *link, const natsConnection *connection)
+{
+    if (connection != link->connection)
+        return; /* given up before */
+    bool others = nats_options_keep_servers(link->options, link->config, link->connection) > 1;
+    drop_connection(link);
+    tell(link, LINK_DOWN);
+    retry_later(link, others ? 0 : link->config->reconnect_wait_ns);
+}
+
+/*
+ * When a socket reports an error, libuv stops watching it, and libnats' adapter reads once more and
+ * leaves it at that: what is still to be read, the end included, would never be met. So it is read
+ * to its end here.
+ */
+static void on_prepare(uv_prepare_t *handle)
+{
+    struct link *link = handle->data;
+    for (int i = 0; i < READS_MAX && link->events != NULL && link_connected(link) &&
+                    !uv_is_active((uv_handle_t *)link->events->handle);
+         i++)
+        natsConnection_ProcessReadEvent(link->connection);
+}
+
+/* On the loop: takes all that libnats' threads have left, and hands it on. */
+static void on_wake(uv_async_t *handle)
+{
+    struct link *link = handle->data;
+    pthread_mutex_lock(&link->lock);
+    struct inbound_list full = link->inbound;
+    link->inbound = link->taken;
+    link->inbound.count = 0;
+    link->taken = full;
+    pthread_mutex_unlock(&link->lock);
+
+    for (size_t i = 0; i < full.count; i++) {
+        struct inbound *item = &full.items[i];
+        if (link->closing) {
+            drop(item);
+        } else if (item->denied != NULL) {
+            link->handler.on_denied(link->handler.context, item->denied);
+            free(item->denied);
+        } else if (item->lost != NULL) {
+            on_lost(link, item->lost);
+        } else {
+            link->handler.on_reply(link->handler.context, item->kind, item->token,
+                                   (struct wire_message *)item->message, item->no_responders);
+        }
+    }
+}
+
 int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *config,
               const char *role, const struct link_handler *handler, struct error *err)
 {
@@ -300,6 +393,8 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
         return error_set(err, "out of memory");
     *out = NULL;
     link->handler = *handler;
+    link->config = config;
+    link->loop = loop;
     if (nats_options_build(&link->options, config, role, err) != 0) {
         free(link);
         return -1;
@@ -308,11 +403,14 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
     closed_gate_init(&link->gate);
     make_inbox(link);
     uv_async_init(loop, &link->wake, on_wake);
-    link->wake.data = link;
+    uv_prepare_init(loop, &link->prepare);
+    uv_timer_init(loop, &link->retry);
+    link->wake.data = link->prepare.data = link->retry.data = link;
+    uv_prepare_start(&link->prepare, on_prepare);
 
     natsLibuv_Init();
     natsLibuv_SetThreadLocalLoop(loop);
-    natsStatus s = set_options(link, loop);
+    natsStatus s = set_options(link);
     if (s == NATS_OK)
         s = connect_and_subscribe(link);
     if (s != NATS_OK) {
@@ -344,6 +442,8 @@ void link_close(struct link *link)
         natsConnection_Close(link->connection);
     }
     uv_close((uv_handle_t *)&link->wake, NULL);
+    uv_close((uv_handle_t *)&link->prepare, NULL);
+    uv_close((uv_handle_t *)&link->retry, NULL);
 }
 
 static void free_list(struct inbound_list *list)

@@ -27,7 +27,7 @@ struct link;
 struct outgoing;
 
 enum link_event {
-    LINK_DOWN,  /* the server is gone; libnats tries to connect again */
+    LINK_DOWN,  /* the server is gone; the link tries to connect again (it blocks for that) */
     LINK_UP,    /* connected again: pulls that were under way are lost, so are unacked publishes */
     LINK_CLOSED /* given up (max_reconnects, or refused twice): this link is dead */
 };

@@ -193,6 +193,42 @@ int nats_options_build(natsOptions **options, const struct nats_config *config, 
     return 0;
 }
 
+/* Whether a server that libnats names, "nats://host:port", is one of the configuration. */
+static bool is_configured(const struct nats_config *config, const char *server)
+{
+    const char *address = strstr(server, "://");
+    address = address != NULL ? address + 3 : server;
+    for (size_t i = 0; i < config->urls.count; i++) {
+        if (strstr(config->urls.items[i], address) != NULL)
+            return true;
+    }
+    return false;
+}
+
+size_t nats_options_keep_servers(natsOptions *options, const struct nats_config *config,
+                                 natsConnection *connection)
+{
+    char **known = NULL;
+    int known_count = 0;
+    natsConnection_GetServers(connection, &known, &known_count);
+    size_t count = config->urls.count;
+    const char **servers = malloc((count + (size_t)known_count) * sizeof(*servers));
+    if (servers != NULL) {
+        for (size_t i = 0; i < count; i++)
+            servers[i] = config->urls.items[i];
+        for (int i = 0; i < known_count; i++) {
+            if (!is_configured(config, known[i]))
+                servers[count++] = known[i];
+        }
+        natsOptions_SetServers(options, servers, (int)count);
+        free(servers);
+    }
+    for (int i = 0; i < known_count; i++)
+        free(known[i]);
+    free(known);
+    return count;
+}
+
 void nats_config_servers(const struct nats_config *config, char *text, size_t size)
 {
     size_t used = 0;

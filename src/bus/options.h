@@ -21,6 +21,13 @@
 int nats_options_build(natsOptions **options, const struct nats_config *config, const char *role,
                        struct error *err);
 
+/*
+ * Lets the next connection also try the servers that this one has learnt of (a cluster's). Returns
+ * how many it may try. When memory runs out it tries those that the last one could.
+ */
+size_t nats_options_keep_servers(natsOptions *options, const struct nats_config *config,
+                                 natsConnection *connection);
+
 /* Whether trying again cannot help: refused credentials, a certificate that is not trusted, ... */
 bool nats_connect_is_final(natsStatus status);
 

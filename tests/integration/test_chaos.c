@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "chaos/round.h"
@@ -60,11 +61,59 @@ static void test_hangups_while_it_stops_leave_its_end_in_order(struct harness *h
     assert_int_equal(harness_wait_exit(mill, 100), 0);
 }
 
+enum { LARGE = 3000 }; /* bytes of a payload: few fit into a socket's buffers */
+
+static void make_large(void *context, size_t number, struct harness_draft *draft)
+{
+    (void)context;
+    strcpy(draft->subject, "in.large");
+    snprintf(draft->payload, sizeof(draft->payload), "%06zu %0*d", number, LARGE - 7, 7);
+}
+
+/*
+ * What chaos found: the server dies in the middle of a message. libnats' loop mode neither noticed
+ * the end while there was more to read, nor began anew with the next connection: it took the first
+ * bytes of that for the rest of the message.
+ */
+static void test_a_message_cut_off_by_the_servers_death_is_not_completed_by_another(
+    struct harness *h)
+{
+    enum { COUNT = 2000 };
+    harness_write_file(h, "tidemill.lua",
+                       "return { nats = { reconnect_wait = '100ms' },\n"
+                       "  streams = { { name = 'in' }, { name = 'out' } },\n"
+                       "  sources = { { stream = 'in', durable = 'd', ack_wait = '3s' } } }");
+    harness_write_file(h, "rules/copy.lua",
+                       "return { subjects = { 'in.>' }, on_message = function(msg)\n"
+                       "  mill.publish('out.copy', msg.raw) end }");
+    struct process *mill = harness_tidemill(h, "run");
+    harness_wait_log(mill, " running: ", 15000);
+    harness_wait_http(mill, "/readyz", 200, 15000);
+
+    harness_signal(mill, SIGSTOP);
+    harness_feed_with(h, COUNT, make_large, NULL);
+    harness_server_kill(h);
+    harness_server_start(h);
+    harness_signal(mill, SIGCONT);
+
+    harness_wait_drained(h, "in", "d", 20000);
+    const struct harness_messages *out = harness_read(h, "out");
+    assert_int_equal(out->count, COUNT);
+    assert_int_equal(harness_duplicate_payloads(out), 0);
+    for (size_t i = 0; i < out->count; i++) {
+        struct harness_draft draft;
+        make_large(NULL, (size_t)strtoul(out->items[i].payload, NULL, 10), &draft);
+        assert_string_equal(out->items[i].payload, draft.payload);
+    }
+    harness_stop(mill, 10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         harness_test(test_no_fault_loses_doubles_or_misplaces_a_message),
         harness_test(test_hangups_while_it_stops_leave_its_end_in_order),
+        harness_test(test_a_message_cut_off_by_the_servers_death_is_not_completed_by_another),
     };
     return cmocka_run_group_tests_name("chaos", tests, NULL, NULL);
 }
