@@ -147,7 +147,7 @@ static int draw_duration(const struct plan *plan, enum fault_kind kind, uint64_t
     bool extreme = next(state) % 3 == 0;
     switch (kind) {
     case FAULT_KILL_MILL:
-        return extreme ? between(state, 0, 20) : between(state, 20, 1500);
+        return extreme ? between(state, 1, 20) : between(state, 20, 1500);
     case FAULT_STOP_MILL:
         return between(state, 300, 2000);
     case FAULT_PAUSE_MILL:
@@ -155,7 +155,7 @@ static int draw_duration(const struct plan *plan, enum fault_kind kind, uint64_t
     case FAULT_SECOND_MILL:
         return between(state, 500, 5000);
     case FAULT_KILL_SERVER:
-        return extreme ? between(state, 0, 20) : between(state, 20, 2500);
+        return extreme ? between(state, 1, 20) : between(state, 20, 2500);
     case FAULT_REFUSE: /* longer than the tries of one output, or shorter */
         return extreme ? between(state, 2000, 3000) : between(state, 20, 1000);
     case FAULT_PAUSE_SERVER:

@@ -79,7 +79,7 @@ const char *fault_name(enum fault_kind kind);
 struct fault {
     enum fault_kind kind;
     int at_ms;     /* from the start of the feed */
-    int for_ms;    /* 0: it has no duration */
+    int for_ms;    /* 0: it happens at once and has no end */
     unsigned pick; /* chooses among variants: which stream, which way to end */
 };
 

@@ -150,8 +150,7 @@ void chaos_round(struct harness *h, const struct chaos *chaos, struct chaos_resu
     int64_t started_ns = clock_monotonic_ns();
     *result = (struct chaos_result){.complaint = ""};
     struct plan *plan = calloc(1, sizeof(*plan));
-    if (plan == NULL)
-        harness_fail(h, "out of memory");
+    assert_non_null(plan);
     harness_defer(h, free, plan);
     *plan = plan_of(chaos);
     if (plan_open(plan) != 0)

@@ -127,10 +127,12 @@ static void find_program(struct harness *h, char program[static 4096])
     }
     char here[4000];
     ssize_t size = readlink("/proc/self/exe", here, sizeof(here) - 1);
-    if (size < 0)
+    here[size > 0 ? size : 0] = '\0';
+    char *slash = strrchr(here, '/');
+    if (slash == NULL)
         harness_fail(h, "cannot tell where this program is");
-    here[size] = '\0';
-    *strrchr(here, '/') = '\0';
+    else
+        *slash = '\0';
     snprintf(program, 4096, "%s/../tidemill", here);
 }
 
@@ -161,7 +163,8 @@ static void bury_mill(struct stage *stage, struct mill *mill)
 {
     int status = process_status(mill->process);
     /* Before main() any signal ends any program. */
-    bool early = status == 128 + SIGHUP && process_text(mill->process)[0] == '\0';
+    bool early = (status == 128 + SIGHUP || status == 128 + SIGTERM) &&
+                 process_text(mill->process)[0] == '\0';
     if (status >= 128 && !(mill->killed && status == STATUS_KILLED) && !early)
         complain(stage, "tidemill %u died of signal %d", mill->number, status - 128);
     if (process_count_text(mill->process, "Sanitizer") > 0 ||
@@ -190,6 +193,8 @@ static void kill_mill(struct mill *mill)
 static void stop_mill(struct mill *mill)
 {
     mill->wanted = false;
+    if (mill->end_by_ns != 0)
+        return; /* a second one means at once, in whatever way */
     mill->end_by_ns = harness_deadline(TERM_MS);
     signal_mill(mill, SIGTERM);
 }
@@ -391,8 +396,7 @@ void stage_finish(struct stage *stage)
 struct stage *stage_open(struct harness *h)
 {
     struct stage *stage = calloc(1, sizeof(*stage));
-    if (stage == NULL)
-        harness_fail(h, "out of memory");
+    assert_non_null(stage);
     stage->h = h;
     stage->server_up = true;
     harness_write_file(h, "tidemill.lua", configuration);
