@@ -20,9 +20,9 @@
 --   on_close(w)     called with each tumbling window or session that is over
 --   lateness        how long after its end a window still takes late values; 0
 --   percentiles     { 50, 95 }: adds w.p50 and w.p95
---   samples         values kept per window for percentiles, and per key for sliding ones; 500.
---                   Beyond, percentiles come from an even sample, and the edge of a sliding window
---                   gets coarser; count, sum, mean, min, max and last stay exact
+--   samples         values kept per window for percentiles, 500; and per key for sliding ones, 100.
+--                   Beyond, percentiles come from an even sample, and values leave a sliding window
+--                   together, up to 2 / samples of it early
 --   keys            how many keys are remembered at least; 10000. The windows of a key that has to
 --                   go for others are closed early
 --   name            survives reloads under this name; without one it starts anew
@@ -64,6 +64,16 @@ end
 
 -- --- a tumbling window or a session under way ---------------------------------------------------
 
+-- The values kept for percentiles are sorted. Puts one in.
+local function insert_value(values, value)
+  local low, high = 1, #values + 1
+  while low < high do
+    local middle = (low + high) // 2
+    if values[middle] <= value then low = middle + 1 else high = middle end
+  end
+  table.insert(values, low, value)
+end
+
 -- Keeps every second value, and from now on takes in only every second of those that come.
 local function thin(open)
   local values, kept = open.values, {}
@@ -78,7 +88,7 @@ local function take(self, open, value, time)
   if value > open.max then open.max = value end
   if time >= open.at then open.last, open.at = value, time end
   if open.values and open.count % open.step == 0 then
-    open.values[#open.values + 1] = value
+    insert_value(open.values, value)
     if #open.values > self.samples then thin(open) end
   end
 end
@@ -99,29 +109,31 @@ local function join(self, a, b)
   if a.values then
     while a.step < b.step do thin(a) end
     while b.step < a.step do thin(b) end
-    table.move(b.values, 1, #b.values, #a.values + 1, a.values)
+    for i = 1, #b.values do insert_value(a.values, b.values[i]) end
     if #a.values > self.samples then thin(a) end
   end
 end
 
 -- --- what the rule gets to see ------------------------------------------------------------------
 
--- The smallest value that `percent` of the weight lies below. `pairs_of`: sorted { value, weight }.
-local function percentile(pairs_of, total, percent)
-  local wanted, sum = total * percent / 100, 0
-  for i = 1, #pairs_of do
-    sum = sum + pairs_of[i][2]
-    if sum >= wanted then return pairs_of[i][1] end
+-- Percentiles by nearest rank: the smallest value with so much of the values at or below it.
+local function add_percentiles(self, result, sorted)
+  for _, percent in ipairs(self.percentiles) do
+    local place = math.ceil(#sorted * percent / 100 - 1e-9)
+    result["p" .. percent] = sorted[math.max(place, 1)] or result.last
   end
-  return pairs_of[#pairs_of][1]
 end
 
-local function add_percentiles(self, result, pairs_of)
-  local total = 0
-  table.sort(pairs_of, function(a, b) return a[1] < b[1] end)
-  for i = 1, #pairs_of do total = total + pairs_of[i][2] end
+-- The same for a list of { value, weight }.
+local function add_weighted_percentiles(self, result, weighted, total)
+  table.sort(weighted, function(a, b) return a[1] < b[1] end)
   for _, percent in ipairs(self.percentiles) do
-    result["p" .. percent] = #pairs_of > 0 and percentile(pairs_of, total, percent) or result.last
+    local place, sum = 0, 0
+    repeat
+      place = place + 1
+      sum = sum + weighted[place][2]
+    until sum >= total * percent / 100 - 1e-9 or place == #weighted
+    result["p" .. percent] = weighted[place][1]
   end
 end
 
@@ -130,11 +142,7 @@ local function result_of(self, key, open)
     key = key, from = open.from, to = open.to, count = open.count, sum = open.sum,
     mean = open.sum / open.count, min = open.min, max = open.max, last = open.last,
   }
-  if self.percentiles then
-    local pairs_of = {}
-    for i = 1, #open.values do pairs_of[i] = { open.values[i], 1 } end
-    add_percentiles(self, result, pairs_of)
-  end
+  if self.percentiles then add_percentiles(self, result, open.values) end
   return result
 end
 
@@ -215,8 +223,9 @@ local function add_to_open(self, key, entry, value, time, over)
 end
 
 -- --- sliding windows ----------------------------------------------------------------------------
--- An entry has no `open` but `log`: the values in the order of their times, six numbers each. Where
--- there are more than `samples`, two neighbours have become one with the earlier time of both.
+-- An entry has no `open` but `log`: the values in the order of their times, six numbers each. When
+-- there are more than `samples`, those of one pane (2 / samples of the window) become one with the
+-- time of the first of them.
 local FIELDS = 6 -- time, count, sum, min, max, last
 
 -- Drops what is not newer than `over`.
@@ -229,35 +238,48 @@ local function forget(entry, over)
   for i = size, size - first + 2, -1 do log[i] = nil end
 end
 
-local function coalesce(log)
-  local made, at = {}, 0
-  for i = 1, #log, 2 * FIELDS do
-    local j = log[i + FIELDS] and i + FIELDS
-    made[at + 1] = log[i]
-    made[at + 2] = log[i + 1] + (j and log[j + 1] or 0)
-    made[at + 3] = j and plus(log[i + 2], log[j + 2]) or log[i + 2]
-    made[at + 4] = j and math.min(log[i + 3], log[j + 3]) or log[i + 3]
-    made[at + 5] = j and math.max(log[i + 4], log[j + 4]) or log[i + 4]
-    made[at + 6] = log[(j or i) + 5]
-    at = at + FIELDS
+local function coalesce(log, pane)
+  local made, at, last_pane = {}, 1 - FIELDS, nil
+  for i = 1, #log, FIELDS do
+    local this_pane = log[i] // pane
+    if this_pane ~= last_pane then
+      at, last_pane = at + FIELDS, this_pane
+      table.move(log, i, i + FIELDS - 1, at, made)
+    else
+      made[at + 1] = made[at + 1] + log[i + 1]
+      made[at + 2] = plus(made[at + 2], log[i + 2])
+      made[at + 3] = math.min(made[at + 3], log[i + 3])
+      made[at + 4] = math.max(made[at + 4], log[i + 4])
+      made[at + 5] = log[i + 5]
+    end
   end
   return made
+end
+
+local function add_log_percentiles(self, result, log)
+  local list, coarse = {}, result.count > #log // FIELDS
+  for i = 1, #log, FIELDS do
+    list[#list + 1] = coarse and { log[i + 5], log[i + 1] } or log[i + 5]
+  end
+  if coarse then return add_weighted_percentiles(self, result, list, result.count) end
+  table.sort(list)
+  add_percentiles(self, result, list)
 end
 
 local function log_result(self, key, entry, clock)
   local log = entry.log
   if not log[1] then return nil end
-  local count, sum, min, max, pairs_of = 0, 0, log[4], log[5], {}
+  local count, sum, min, max = 0, 0, log[4], log[5]
   for i = 1, #log, FIELDS do
     count, sum = count + log[i + 1], plus(sum, log[i + 2])
-    min, max = math.min(min, log[i + 3]), math.max(max, log[i + 4])
-    if self.percentiles then pairs_of[#pairs_of + 1] = { log[i + 5], log[i + 1] } end
+    if log[i + 3] < min then min = log[i + 3] end
+    if log[i + 4] > max then max = log[i + 4] end
   end
   local result = {
     key = key, from = clock - self.sliding, to = clock, count = count, sum = sum,
     mean = sum / count, min = min, max = max, last = log[#log],
   }
-  if self.percentiles then add_percentiles(self, result, pairs_of) end
+  if self.percentiles then add_log_percentiles(self, result, log) end
   return result
 end
 
@@ -270,7 +292,9 @@ local function add_to_log(self, key, entry, value, time)
   log[place], log[place + 1], log[place + 2] = time, 1, value
   log[place + 3], log[place + 4], log[place + 5] = value, value, value
   forget(entry, entry.newest - self.sliding)
-  if #log > self.samples * FIELDS then entry.log = coalesce(log) end
+  if #log > self.samples * FIELDS then
+    entry.log = coalesce(log, self.sliding * 2 / self.samples)
+  end
   return log_result(self, key, entry, entry.newest)
 end
 
@@ -431,7 +455,7 @@ return function(spec)
     on_close = spec.on_close,
     lateness = keyed.number(what, spec, "lateness", 0, 1e9, 0),
     percentiles = spec.percentiles and check_percentiles(spec.percentiles),
-    samples = keyed.whole(what, spec, "samples", 2, 1000000, 500),
+    samples = keyed.whole(what, spec, "samples", 10, 1000000, kind == "sliding" and 100 or 500),
     keys = keyed.whole(what, spec, "keys", 1, 10000000, 10000),
   }, window)
   self.memory = 2 * size + self.lateness

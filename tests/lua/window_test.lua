@@ -159,6 +159,22 @@ describe("mill.window", function()
       expect(now).to.contain { count = 1000, min = 1, max = 1000 }
     end)
 
+    it("do not depend on the order in which values come", function()
+      make { tumbling = 60, percentiles = { 10, 50, 99.9 } }
+      local now
+      for i = 1, 10 do now = add("a", (i * 7) % 10, 1) end
+      expect(now).to.contain { p10 = 0, p50 = 4, ["p99.9"] = 9 }
+    end)
+
+    it("are right for sliding windows, fine and coarse", function()
+      make { sliding = 100, percentiles = { 50 }, samples = 100 }
+      local now
+      for value = 1, 99 do now = add("a", 100 - value, value / 10) end
+      expect(now.p50).to.equal(50)
+      for value = 100, 1000 do now = add("a", value, value / 10) end
+      expect(now.p50).to.near(500, 30)
+    end)
+
     it("work for one value, also where samples are few", function()
       make { sliding = 60, percentiles = { 1, 99.9 } }
       expect(add("a", 7)).to.contain { p1 = 7, ["p99.9"] = 7 }
@@ -205,6 +221,10 @@ describe("mill.window", function()
       local now
       for i = 1, 1000 do now = add("a", i, i / 10) end
       expect(now).to.contain { count = 1000, min = 1, max = 1000, last = 1000, sum = 500500 }
+      for i = 1001, 3000 do
+        now = add("a", i, i / 10)
+        expect(now.count).to.near(900, 101) -- a fifth is one pane
+      end
     end)
   end)
 
