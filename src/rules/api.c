@@ -153,6 +153,8 @@ static void push_readable(lua_State *L, int index)
     luaL_tolstring(L, index, NULL); /* text */
 }
 
+enum { LOG_STEPS = 1000 }; /* charged for a line: 2 to 5 us, more where the log is read slowly */
+
 /* Logs all arguments, joined by spaces. */
 static int log_arguments(lua_State *L, enum log_level level)
 {
@@ -167,6 +169,7 @@ static int log_arguments(lua_State *L, enum log_level level)
     }
     lua_concat(L, lua_gettop(L) - count); /* line */
     const char *line = lua_tostring(L, -1);
+    limits_charge(L, LOG_STEPS + (size_t)lua_rawlen(L, -1) / 8);
     if (host->log != NULL) {
         host->log(host->context, level, call->rule->file->name, line);
         return 0;

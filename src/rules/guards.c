@@ -104,26 +104,46 @@ static int base_rawset(lua_State *L)
     return 1;
 }
 
-void guards_open_base(lua_State *L)
-{
-    static const luaL_Reg functions[] = {{"pcall", base_pcall},
-                                         {"xpcall", base_xpcall},
-                                         {"setmetatable", base_setmetatable},
-                                         {"rawset", base_rawset},
-                                         {NULL, NULL}};
-    luaL_setfuncs(L, functions, 0);
-}
-
 /* --- guards around originals: all LJMP
  * ------------------------------------------------------------ */
+
+/*
+ * The handler of errors below call_original: what the original itself raises gets the place and the
+ * name that Lua could not find, because its caller is no Lua function. Stack levels: 0 this, 1 where
+ * the error was raised, 2 the guard if 1 is the original, 3 the rule.
+ */
+static int place_error(lua_State *L)
+{
+    lua_Debug original, guard;
+    if (lua_type(L, 1) != LUA_TSTRING || !lua_getstack(L, 1, &original) ||
+        !lua_getstack(L, 2, &guard))
+        return 1;
+    lua_getinfo(L, "f", &original); /* error original */
+    lua_getinfo(L, "fn", &guard);   /* error original guard */
+    if (lua_getupvalue(L, 3, 1) == NULL || !lua_rawequal(L, 2, -1)) {
+        lua_settop(L, 1); /* error */
+        return 1;
+    }
+    luaL_where(L, 3); /* .. place */
+    const char *name = guard.name != NULL ? guard.name : "?";
+    name = lua_pushfstring(L, "'%s'", name);       /* .. place name */
+    luaL_gsub(L, lua_tostring(L, 1), "'?'", name); /* .. place name text */
+    lua_remove(L, -2);                             /* .. place text */
+    lua_concat(L, 2);                              /* .. error */
+    return 1;
+}
 
 /* Calls the original, upvalue 1, with the arguments as they are on the stack. */
 static int call_original(lua_State *L)
 {
-    lua_pushvalue(L, lua_upvalueindex(1));       /* .. original */
-    lua_insert(L, 1);                            /* original .. */
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET); /* results */
-    return lua_gettop(L);
+    lua_pushcfunction(L, place_error);                            /* .. handler */
+    lua_pushvalue(L, lua_upvalueindex(1));                        /* .. handler original */
+    lua_rotate(L, 1, 2);                                          /* handler original .. */
+    int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 1); /* handler results */
+    if (status == LUA_OK)
+        return lua_gettop(L) - 1;
+    call_check(L, status);
+    return lua_error(L);
 }
 
 /* Replaces functions of the library on the top; each guard has the original as its upvalue. */
@@ -154,24 +174,54 @@ static int string_rep(lua_State *L)
     return call_original(L);
 }
 
-/* upper, lower and reverse go through the string byte by byte. */
-static int string_bytewise(lua_State *L)
+/* What goes through its first argument, when it is a string, byte by byte. */
+static int bytewise(lua_State *L)
 {
-    size_t size = 0;
-    luaL_checklstring(L, 1, &size);
-    limits_charge(L, size);
+    if (lua_type(L, 1) == LUA_TSTRING)
+        limits_charge(L, (size_t)lua_rawlen(L, 1));
     return call_original(L);
 }
 
 void guards_open_string(lua_State *L)
 {
-    static const luaL_Reg guards[] = {{"rep", string_rep},
-                                      {"lower", string_bytewise},
-                                      {"reverse", string_bytewise},
-                                      {"upper", string_bytewise},
-                                      {NULL, NULL}};
+    static const luaL_Reg guards[] = {
+        {"rep", string_rep},   {"lower", bytewise},  {"pack", bytewise},  {"packsize", bytewise},
+        {"reverse", bytewise}, {"unpack", bytewise}, {"upper", bytewise}, {NULL, NULL}};
     wrap(L, guards);
     pattern_library_open(L);
+}
+
+void guards_open_utf8(lua_State *L)
+{
+    static const luaL_Reg guards[] = {{"len", bytewise}, {"offset", bytewise}, {NULL, NULL}};
+    wrap(L, guards);
+}
+
+/* tonumber(v) as it is called nearly always; with a base: the original. */
+static int base_tonumber(lua_State *L)
+{
+    size_t size = 0;
+    if (lua_type(L, 1) == LUA_TNUMBER && lua_gettop(L) == 1)
+        return 1;
+    const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &size) : NULL;
+    limits_charge(L, size);
+    if (text == NULL || !lua_isnoneornil(L, 2))
+        return call_original(L);
+    if (lua_stringtonumber(L, text) != size + 1) // text number?
+        lua_pushnil(L);                          // text number? nil
+    return 1;
+}
+
+void guards_open_base(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"pcall", base_pcall},
+                                         {"xpcall", base_xpcall},
+                                         {"setmetatable", base_setmetatable},
+                                         {"rawset", base_rawset},
+                                         {NULL, NULL}};
+    static const luaL_Reg guards[] = {{"tonumber", base_tonumber}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+    wrap(L, guards);
 }
 
 /*
@@ -209,7 +259,12 @@ static void charge_shift(lua_State *L, lua_Integer length, bool at_position)
 
 static int table_insert(lua_State *L)
 {
-    charge_shift(L, check_list(L, "table.insert", GUARD_RANGE_MAX), lua_gettop(L) > 2);
+    lua_Integer length = check_list(L, "table.insert", GUARD_RANGE_MAX);
+    if (lua_gettop(L) == 2) { /* table value */
+        lua_seti(L, 1, length + 1);
+        return 0;
+    }
+    charge_shift(L, length, lua_gettop(L) > 2);
     return call_original(L);
 }
 
@@ -287,13 +342,6 @@ static int cjson_max_depth(lua_State *L)
     return call_original(L);
 }
 
-/* decode(text) of cjson and of mill.json. */
-static int json_decode_charged(lua_State *L)
-{
-    limits_charge(L, lua_type(L, 1) == LUA_TSTRING ? (size_t)lua_rawlen(L, 1) : 0);
-    return call_original(L);
-}
-
 /* mill.json.encode(value). */
 static int json_encode_charged(lua_State *L)
 {
@@ -305,7 +353,7 @@ static int json_encode_charged(lua_State *L)
 void guards_open_json(lua_State *L)
 {
     static const luaL_Reg guards[] = {
-        {"decode", json_decode_charged}, {"encode", json_encode_charged}, {NULL, NULL}};
+        {"decode", bytewise}, {"encode", json_encode_charged}, {NULL, NULL}};
     wrap(L, guards);
 }
 
@@ -347,18 +395,16 @@ static int cjson_encode(lua_State *L)
 /* cjson.new(): another instance, guarded as well. */
 static int cjson_new(lua_State *L)
 {
-    call_original(L); /* cjson */
+    call_original(L); /* handler cjson */
     guards_open_cjson(L);
     return 1;
 }
 
 void guards_open_cjson(lua_State *L)
 {
-    static const luaL_Reg guards[] = {{"decode", json_decode_charged},
-                                      {"decode_max_depth", cjson_max_depth},
-                                      {"encode", cjson_encode},
-                                      {"encode_max_depth", cjson_max_depth},
-                                      {"new", cjson_new},
-                                      {NULL, NULL}};
+    static const luaL_Reg guards[] = {
+        {"decode", bytewise},     {"decode_max_depth", cjson_max_depth},
+        {"encode", cjson_encode}, {"encode_max_depth", cjson_max_depth},
+        {"new", cjson_new},       {NULL, NULL}};
     wrap(L, guards);
 }

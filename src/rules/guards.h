@@ -25,6 +25,7 @@ enum {
 /* All LJMP; the library table stays on the top. */
 void guards_open_base(lua_State *L);
 void guards_open_table(lua_State *L);
+void guards_open_utf8(lua_State *L);
 void guards_open_os(lua_State *L);
 void guards_open_cjson(lua_State *L);
 void guards_open_json(lua_State *L); /* mill.json */

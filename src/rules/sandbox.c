@@ -304,6 +304,8 @@ void sandbox_open(lua_State *L)
             guards_open_table(L);
         else if (libraries[i].open == luaopen_coroutine)
             coroutines_open(L);
+        else if (libraries[i].open == luaopen_utf8)
+            guards_open_utf8(L);
         else if (libraries[i].open == luaopen_os)
             guards_open_os(L);
         cut_down(L, libraries[i].names);

@@ -34,6 +34,8 @@ static const struct hostile_rule hostile_rules[] = {
     {"loop_of_json", "stopped: it ran longer than", "timeout", 0},
     {"loop_of_patterns", "stopped: it ran longer than", "timeout", 200},
     {"loop_of_finds", "stopped: it ran longer than", "timeout", 0},
+    {"loop_of_logs", "stopped: it ran longer than", "timeout", 0},
+    {"loop_of_numbers", "stopped: it ran longer than", "timeout", 0},
     {"memory_by_tables", "out of memory: the rules hold more than", "memory", 0},
     {"memory_by_strings", "out of memory: the rules hold more than", "memory", 0},
     {"memory_in_pcall", "out of memory: the rules hold more than", "memory", 0},
