@@ -162,10 +162,11 @@ static void start_mill(struct stage *stage, struct mill *mill)
 static void bury_mill(struct stage *stage, struct mill *mill)
 {
     int status = process_status(mill->process);
-    /* Before main() any signal ends any program. */
-    bool early = (status == 128 + SIGHUP || status == 128 + SIGTERM) &&
-                 process_text(mill->process)[0] == '\0';
-    if (status >= 128 && !(mill->killed && status == STATUS_KILLED) && !early)
+    /* TERM may do that before main() and near the end; HUP, before main() alone. */
+    bool ours = (status == STATUS_KILLED && mill->killed) ||
+                (status == 128 + SIGTERM && mill->end_by_ns != 0) ||
+                (status == 128 + SIGHUP && process_text(mill->process)[0] == '\0');
+    if (status >= 128 && !ours)
         complain(stage, "tidemill %u died of signal %d", mill->number, status - 128);
     if (process_count_text(mill->process, "Sanitizer") > 0 ||
         process_count_text(mill->process, "runtime error:") > 0)
