@@ -380,6 +380,24 @@ static void *retain_and_release(void *ruleset)
 }
 
 /* The last thread to let go frees it: the address sanitizer sees a double or a missing one. */
+static void test_one_rule_can_be_kept_alone_with_the_modules(void **state)
+{
+    (void)state;
+    make_folder("lib");
+    put("a.lua", "1");
+    put("b.lua", "2");
+    put("c.lua", "3");
+    put("lib/m.lua", "4");
+    struct ruleset *ruleset = read_root();
+    assert_false(ruleset_keep(ruleset, "d"));
+    assert_int_equal(ruleset_rule_count(ruleset), 3);
+    assert_true(ruleset_keep(ruleset, "b"));
+    assert_int_equal(ruleset_rule_count(ruleset), 1);
+    assert_string_equal(ruleset_rule(ruleset, 0)->name, "b");
+    assert_non_null(ruleset_module(ruleset, "m"));
+    ruleset_release(ruleset);
+}
+
 static void test_references_are_counted_across_threads(void **state)
 {
     (void)state;
@@ -420,6 +438,7 @@ int main(void)
         RULESET_TEST(test_the_version_is_the_same_for_the_same_files_however_they_were_made),
         RULESET_TEST(test_every_change_of_a_name_or_a_content_changes_the_version),
         RULESET_TEST(test_a_ruleset_does_not_change_with_its_files),
+        RULESET_TEST(test_one_rule_can_be_kept_alone_with_the_modules),
         RULESET_TEST(test_references_are_counted_across_threads),
     };
     return cmocka_run_group_tests_name("ruleset", tests, NULL, NULL);
