@@ -36,7 +36,9 @@ FILTER            := $(BUILD)/tests/filter.o
 CHAOS             := $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%.o,\
                        $(filter-out tests/chaos/main.c,$(wildcard tests/chaos/*.c)))
 
-.PHONY: all setup demo test unit chaos lint format clean help
+FUZZERS           := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: bench-json fuzz all setup demo test unit chaos lint format clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -67,6 +69,19 @@ lint: setup ## format check, static analysis, shell and Lua lint, the include ru
 	@scripts/setup lint
 	@scripts/lint
 
+bench-json: setup ## the JSON codec beside lua-cjson
+	@$(MAKE) --no-print-directory $(BUILD)/bench/json
+	@$(BUILD)/bench/json
+
+fuzz: setup ## feed the parsers what nobody would send, FUZZ_SECONDS each (30); needs clang
+	@$(MAKE) --no-print-directory $(FUZZERS)
+	@for fuzzer in $(FUZZERS); do \
+	  name=$${fuzzer##*/}; corpus=$(BUILD)/fuzz/corpus-$$name; mkdir -p $$corpus; \
+	  cp tests/fuzz/corpus/$$name/* $$corpus; echo "fuzzing: $$name"; \
+	  $$fuzzer -verbosity=0 -max_len=4096 -max_total_time=$(or $(FUZZ_SECONDS),30) \
+	    -artifact_prefix=$(BUILD)/fuzz/ $$corpus || exit 1; \
+	done
+
 format: ## rewrite the C sources with clang-format
 	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
 
@@ -75,7 +90,7 @@ clean: ## remove build/
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-	  while IFS='|' read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+	  while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
 
 $(PROGRAM): $(BUILD)/obj/cmd/main.o $(LIBRARY)
 	$(call say,LINK,$@)
@@ -115,6 +130,18 @@ $(BUILD)/tests/chaos/chaos: $(BUILD)/tests/chaos/main.o $(CHAOS) $(HARNESS) $(LI
 $(BUILD)/tests/integration_%: $(BUILD)/tests/integration/test_%.o $(HARNESS) $(FILTER) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+
+$(BUILD)/bench/%: bench/%.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+
+# Without the rest of the program: clang builds what a fuzzer needs with its own instrumentation.
+$(BUILD)/fuzz/json: tests/fuzz/fuzz_json.c $(wildcard src/rules/json*.[ch])
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Isrc \
+	  $(PKG_CFLAGS) -o $@ $(filter %.c,$^) $(wildcard src/base/*.c) $(PKG_LIBS) -lm
 
 .SECONDARY:
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d)
