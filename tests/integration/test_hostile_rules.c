@@ -39,8 +39,7 @@ static void install(struct harness *h)
         snprintf(file, sizeof(file), "tests/hostile/%s.lua", hostile_rules[i].name);
         snprintf(path, sizeof(path), "rules/%s.lua", hostile_rules[i].name);
         FILE *source = fopen(harness_source_path(h, file), "r");
-        if (source == NULL)
-            harness_fail(h, "%s cannot be read", file);
+        assert_non_null(source);
         char text[4096];
         text[fread(text, 1, sizeof(text) - 1, source)] = '\0';
         fclose(source);
