@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mill/pipeline_internal.h"
+#include "mill/telemetry.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -293,7 +294,9 @@ static void end_retired(struct pipeline *pipeline, int64_t now_ns)
                                             "still waited");
         if (generation_is_over(old)) {
             *at = old->next;
+            int64_t start_ns = clock_monotonic_ns();
             generation_free(old);
+            telemetry_paused("close", clock_monotonic_ns() - start_ns);
         } else {
             at = &old->next;
         }

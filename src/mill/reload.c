@@ -159,6 +159,18 @@ static void build_on_pool(uv_work_t *work)
 
 /* --- offer and commit --- */
 
+/* Asked once all workers have answered; before the offer it is 0. */
+static int64_t longest_pause_ns(const struct reload *reload)
+{
+    int64_t longest_ns = 0;
+    for (size_t i = 0; reload->stage >= RELOAD_OFFERED && i < reload->worker_count; i++) {
+        int64_t pause_ns = worker_offer_pause_ns(reload->workers[i]);
+        if (pause_ns > longest_ns)
+            longest_ns = pause_ns;
+    }
+    return longest_ns;
+}
+
 static void finish(struct reload *reload, bool ok)
 {
     struct reload_result result = {
@@ -167,6 +179,7 @@ static void finish(struct reload *reload, bool ok)
         .version = reload->version,
         .rules = reload->rules,
         .duration_ns = clock_monotonic_ns() - reload->started_ns,
+        .pause_ns = longest_pause_ns(reload),
         .unchanged = reload->unchanged,
     };
     if (!ok)

@@ -29,7 +29,8 @@ struct reload_result {
     const char *version; /* of the rules in force now */
     size_t rules;        /* how many */
     int64_t duration_ns;
-    bool unchanged; /* asked for by a watch, and it finds what it found before: nothing to tell */
+    int64_t pause_ns; /* the longest time it kept a worker from its messages */
+    bool unchanged;   /* asked for by a watch, and it finds what it found before: nothing to tell */
 };
 
 typedef void (*reload_done)(void *context, const struct reload_result *result);

@@ -233,8 +233,11 @@ static void on_reloaded(void *context, const struct reload_result *result)
         health_reload_failed(supervisor->health, result->error);
         return;
     }
-    log_info("supervisor", "rules reloaded: version %s, %zu rules, in %.1f ms", result->version,
-             result->rules, (double)result->duration_ns / (double)NS_PER_MS);
+    log_info("supervisor",
+             "rules reloaded: version %s, %zu rules, in %.1f ms, longest pause %.2f ms",
+             result->version, result->rules, (double)result->duration_ns / (double)NS_PER_MS,
+             (double)result->pause_ns / (double)NS_PER_MS);
+    telemetry_rules(supervisor->telemetry, result->version);
     health_reloaded(supervisor->health, result->version);
 }
 
@@ -493,6 +496,7 @@ static int open_http(struct supervisor *supervisor, struct error *err)
         telemetry_open(&supervisor->telemetry, config, supervisor->worker_counters,
                        supervisor->source_counters, supervisor->worker_count, err) != 0)
         return -1;
+    telemetry_rules(supervisor->telemetry, reload_version(supervisor->reload));
     if (config->http_listen == NULL)
         return 0;
     if (http_open(&supervisor->http, config->http_listen, supervisor->health, err) != 0)

@@ -1,5 +1,6 @@
 #include "mill/telemetry.h"
 
+#include "base/clock.h"
 #include "ops/metrics.h"
 
 #include <stdio.h>
@@ -14,7 +15,7 @@ struct telemetry {
     size_t worker_count;
     struct metric *delivered, *redelivered, *settled, *unmatched, *in_flight;
     struct metric *calls, *call_errors, *outputs, *reconnects, *connected, *lua_bytes;
-    struct metric *reloads, *reload_seconds;
+    struct metric *reloads, *reload_seconds, *reload_success, *rules_info;
 };
 
 /* --- from the counters to the registry, at each scrape --- */
@@ -95,6 +96,7 @@ static void make_metrics(struct telemetry *telemetry)
     static const char *const worker[] = {"worker", NULL};
     static const char *const output[] = {"worker", "outcome", NULL};
     static const char *const result[] = {"result", NULL};
+    static const char *const version[] = {"version", NULL};
     telemetry->delivered = metrics_counter("tidemill_messages_delivered_total",
                                            "Messages that arrived.", source, NULL);
     telemetry->redelivered =
@@ -123,6 +125,14 @@ static void make_metrics(struct telemetry *telemetry)
         metrics_counter("tidemill_reloads_total", "Reloads of the rules, by result.", result, NULL);
     telemetry->reload_seconds = metrics_gauge("tidemill_reload_duration_seconds",
                                               "How long the last reload took.", NULL, NULL);
+    telemetry->reload_success =
+        metrics_gauge("tidemill_reload_last_success_timestamp_seconds",
+                      "When rules were last loaded without a fault.", NULL, NULL);
+    telemetry->rules_info =
+        metrics_gauge("tidemill_rules_info", "1, with the version of the rules.", version, NULL);
+    /* At 0 from the start, so that the first fault is an increase. */
+    metric_counter(telemetry->reloads, (const char *[]){"ok", NULL});
+    metric_counter(telemetry->reloads, (const char *[]){"failed", NULL});
 }
 
 int telemetry_open(struct telemetry **out, const struct config *config,
@@ -156,11 +166,28 @@ void telemetry_close(struct telemetry *telemetry)
 
 /* --- what is told --- */
 
+void telemetry_rules(struct telemetry *telemetry, const char *version)
+{
+    metric_info(telemetry->rules_info, (const char *[]){version, NULL});
+    metric_gauge_set(metric_gauge(telemetry->reload_success, NULL),
+                     (double)clock_wall_ns() / (double)NS_PER_S);
+}
+
 void telemetry_reloaded(struct telemetry *telemetry, bool ok, double seconds)
 {
     const char *const labels[] = {ok ? "ok" : "failed", NULL};
     metric_counter_add(metric_counter(telemetry->reloads, labels), 1);
     metric_gauge_set(metric_gauge(telemetry->reload_seconds, NULL), seconds);
+}
+
+void telemetry_paused(const char *step, int64_t pause_ns)
+{
+    static const char *const labels[] = {"step", NULL};
+    struct metric *pause = metrics_histogram("tidemill_reload_pause_seconds",
+                                             "How long a reload kept a worker from its messages.",
+                                             labels, NULL, 0, NULL);
+    metric_histogram_observe(metric_histogram(pause, (const char *[]){step, NULL}),
+                             (double)pause_ns / (double)NS_PER_S);
 }
 
 void telemetry_rule_metric(void *context, enum metric_kind kind, const char *name,

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -26,8 +27,17 @@ int telemetry_open(struct telemetry **telemetry, const struct config *config,
                    struct error *err);
 void telemetry_close(struct telemetry *telemetry); /* NULL is fine */
 
+/* Rules of this version are at work now: after the first load and each reload. */
+void telemetry_rules(struct telemetry *telemetry, const char *version);
+
 /* A reload has ended. */
 void telemetry_reloaded(struct telemetry *telemetry, bool ok, double seconds);
+
+/*
+ * A reload has kept a worker from its messages: for the "trial" whether the state can be carried
+ * over, for the "swap", or for the "close" of the engine that was retired.
+ */
+void telemetry_paused(const char *step, int64_t pause_ns);
 
 /* mill.counter, mill.gauge and mill.histogram of the rules: for engine_host.metric. */
 void telemetry_rule_metric(void *context, enum metric_kind kind, const char *name,

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mill/telemetry.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -54,6 +55,7 @@ struct worker {
     atomic_int state;
     atomic_int offer_state;
     struct engine *offered; /* written before OFFER_MADE; read after */
+    int64_t offer_pause_ns; /* written before the worker's answer; read after */
     atomic_bool wants_drain, wants_give_up;
     atomic_ullong restarts; /* a bit for each source whose pull starts anew */
     atomic_ullong replaced; /* likewise, and whose consumer is another one */
@@ -234,21 +236,38 @@ static void on_denied(void *context, const char *subject)
 
 /* --- what the supervisor wants --- */
 
+static void try_offer(struct worker *worker)
+{
+    int64_t start_ns = clock_monotonic_ns();
+    int status = pipeline_try_swap(worker->pipeline, worker->offered, &worker->error);
+    worker->offer_pause_ns = clock_monotonic_ns() - start_ns;
+    telemetry_paused("trial", worker->offer_pause_ns);
+    set_offer(worker, status == 0 ? OFFER_READY : OFFER_REFUSED);
+}
+
+static void take_offer(struct worker *worker)
+{
+    int64_t start_ns = clock_monotonic_ns();
+    struct engine *engine = worker->offered;
+    worker->offered = NULL;
+    if (pipeline_swap(worker->pipeline, engine, &worker->error) != 0) {
+        log_error(worker->name, "the old rules stay in this worker: %s", worker->error.text);
+        engine_close(engine);
+    }
+    int64_t pause_ns = clock_monotonic_ns() - start_ns;
+    if (pause_ns > worker->offer_pause_ns)
+        worker->offer_pause_ns = pause_ns;
+    telemetry_paused("swap", pause_ns);
+    set_offer(worker, OFFER_SWAPPED);
+}
+
 static void consider_offer(struct worker *worker)
 {
     int state = atomic_load(&worker->offer_state);
-    if (state == OFFER_MADE) {
-        int status = pipeline_try_swap(worker->pipeline, worker->offered, &worker->error);
-        set_offer(worker, status == 0 ? OFFER_READY : OFFER_REFUSED);
-    } else if (state == OFFER_COMMITTED) {
-        struct engine *engine = worker->offered;
-        worker->offered = NULL;
-        if (pipeline_swap(worker->pipeline, engine, &worker->error) != 0) {
-            log_error(worker->name, "the old rules stay in this worker: %s", worker->error.text);
-            engine_close(engine);
-        }
-        set_offer(worker, OFFER_SWAPPED);
-    }
+    if (state == OFFER_MADE)
+        try_offer(worker);
+    else if (state == OFFER_COMMITTED)
+        take_offer(worker);
 }
 
 static void restart_pulls(struct worker *worker)
@@ -481,6 +500,11 @@ void worker_decline(struct worker *worker)
 enum offer_state worker_offer_state(const struct worker *worker)
 {
     return (enum offer_state)atomic_load(&worker->offer_state);
+}
+
+int64_t worker_offer_pause_ns(const struct worker *worker)
+{
+    return worker->offer_pause_ns;
 }
 
 void worker_drain(struct worker *worker)

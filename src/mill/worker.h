@@ -72,6 +72,10 @@ void worker_commit(struct worker *worker);
 void worker_decline(struct worker *worker);
 enum offer_state worker_offer_state(const struct worker *worker);
 
+/* The longest time, in ns, that this offer has kept the worker from its messages: for the trial or
+ * for the swap, between which it goes on. Holds from READY, REFUSED or SWAPPED on. */
+int64_t worker_offer_pause_ns(const struct worker *worker);
+
 /* Stop pulling, finish what is in flight, let the server see every ack, close. */
 void worker_drain(struct worker *worker);
 

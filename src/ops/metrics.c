@@ -342,29 +342,41 @@ static bool has_values(const struct metric *metric, const struct series *series,
     return true;
 }
 
+/* As many as the metric has labels: a missing one is "". */
+static void fill_values(const struct metric *metric, const char *const *given, const char **values)
+{
+    bool ended = given == NULL;
+    for (size_t i = 0; i < metric->label_count; i++) {
+        ended = ended || given[i] == NULL;
+        values[i] = ended ? "" : given[i];
+    }
+}
+
+/* Under the lock. NULL: out of memory. */
+static struct series *add_series(struct metric *metric, const char *const *values)
+{
+    struct series *series = new_series(metric, values);
+    if (series != NULL) {
+        *metric->last = series;
+        metric->last = &series->next;
+        metric->series_count++;
+    }
+    return series;
+}
+
 /* The series, an old or a new one, or the overflow; NULL for no metric or another kind. */
 static struct series *find_series(struct metric *metric, enum kind kind, const char *const *given)
 {
     if (metric == NULL || metric->kind != kind)
         return NULL;
     const char *values[METRICS_LABELS_MAX];
-    bool ended = given == NULL;
-    for (size_t i = 0; i < metric->label_count; i++) {
-        ended = ended || given[i] == NULL;
-        values[i] = ended ? "" : given[i];
-    }
+    fill_values(metric, given, values);
     pthread_mutex_lock(&registry.lock);
     struct series *series = metric->series;
     while (series != NULL && !has_values(metric, series, values))
         series = series->next;
-    if (series == NULL && metric->series_count < metric->cap) {
-        series = new_series(metric, values);
-        if (series != NULL) {
-            *metric->last = series;
-            metric->last = &series->next;
-            metric->series_count++;
-        }
-    }
+    if (series == NULL && metric->series_count < metric->cap)
+        series = add_series(metric, values);
     if (series == NULL) {
         series = metric->overflow;
         metric->overflowed = true;
@@ -389,6 +401,36 @@ struct metric_histogram *metric_histogram(struct metric *metric, const char *con
 {
     struct series *series = find_series(metric, HISTOGRAM, values);
     return series != NULL ? &series->histogram : &void_histogram;
+}
+
+/* A value for which there is no memory stays as it was. */
+static void rename_series(const struct metric *metric, struct series *series,
+                          const char *const *values)
+{
+    for (size_t i = 0; i < metric->label_count; i++) {
+        char *value = strndup(values[i], METRICS_TEXT_MAX);
+        if (value == NULL)
+            continue;
+        free(series->values[i]);
+        series->values[i] = value;
+    }
+}
+
+void metric_info(struct metric *metric, const char *const *given)
+{
+    if (metric == NULL || metric->kind != GAUGE)
+        return;
+    const char *values[METRICS_LABELS_MAX];
+    fill_values(metric, given, values);
+    pthread_mutex_lock(&registry.lock);
+    struct series *series = metric->series;
+    if (series != NULL)
+        rename_series(metric, series, values);
+    else
+        series = add_series(metric, values);
+    if (series != NULL)
+        number_set(&series->gauge.value, 1);
+    pthread_mutex_unlock(&registry.lock);
 }
 
 /* ---- counting ---- */

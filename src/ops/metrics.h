@@ -65,6 +65,12 @@ struct metric_counter *metric_counter(struct metric *metric, const char *const *
 struct metric_gauge *metric_gauge(struct metric *metric, const char *const *values);
 struct metric_histogram *metric_histogram(struct metric *metric, const char *const *values);
 
+/*
+ * For a gauge whose label values are what it tells ("version"): its one series has these values
+ * from now on, and is 1. Those it had before are not shown any more.
+ */
+void metric_info(struct metric *metric, const char *const *values);
+
 /* Adds `n`; less than zero or not a number: nothing, as a counter never goes back. */
 void metric_counter_add(struct metric_counter *counter, double n);
 

@@ -112,6 +112,17 @@ static void test_a_gauge_goes_both_ways(void **state)
     assert_line("depth -2.5");
 }
 
+static void test_an_info_has_the_last_values_alone_and_is_1(void **state)
+{
+    (void)state;
+    struct metric *info = metrics_gauge("rules_info", "Rules.", LABELS("version"), NULL);
+    metric_info(info, LABELS("abc"));
+    metric_info(info, LABELS("def"));
+    assert_page("# HELP rules_info Rules.\n"
+                "# TYPE rules_info gauge\n"
+                "rules_info{version=\"def\"} 1\n");
+}
+
 static void test_numbers_keep_their_value(void **state)
 {
     (void)state;
@@ -380,6 +391,7 @@ int main(void)
         TEST(test_a_counter_gets_the_ending_total),
         TEST(test_a_counter_never_goes_back),
         TEST(test_a_gauge_goes_both_ways),
+        TEST(test_an_info_has_the_last_values_alone_and_is_1),
         TEST(test_numbers_keep_their_value),
         TEST(test_a_histogram_counts_upwards_to_infinity),
         TEST(test_a_histogram_has_standard_bounds),
