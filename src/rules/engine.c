@@ -106,22 +106,43 @@ static int run_opening(struct engine *engine, struct rule *rule, enum call_kind 
     return status;
 }
 
-static int load_rules(struct engine *engine, struct error *err)
+/* Whom engine_check tells of rules that fail. */
+struct faults {
+    engine_fault *tell;
+    void *context;
+    int count;
+};
+
+/* A part of the opening that must work; `faults` NULL: else the engine does not open. */
+static int open_rule(struct engine *engine, struct rule *rule, enum call_kind kind,
+                     struct faults *faults, struct error *err)
+{
+    if (run_opening(engine, rule, kind, err) == 0)
+        return 0;
+    if (faults == NULL)
+        return -1;
+    rule->enabled = false;
+    faults->tell(faults->context, rule->file->name, err);
+    faults->count++;
+    return 0;
+}
+
+static int load_rules(struct engine *engine, struct faults *faults, struct error *err)
 {
     for (size_t i = 0; i < engine->rule_count; i++)
-        if (run_opening(engine, &engine->rules[i], CALL_CHUNK, err) != 0)
+        if (open_rule(engine, &engine->rules[i], CALL_CHUNK, faults, err) != 0)
             return -1;
     for (size_t i = 0; i < engine->rule_count; i++) {
         struct rule *rule = &engine->rules[i];
         if (rule->enabled && rule->on_load != LUA_NOREF &&
-            run_opening(engine, rule, CALL_LOAD, err) != 0)
+            open_rule(engine, rule, CALL_LOAD, faults, err) != 0)
             return -1;
     }
     return 0;
 }
 
-int engine_open(struct engine **out, struct ruleset *ruleset, const struct engine_options *options,
-                struct error *err)
+static int open_with(struct engine **out, struct ruleset *ruleset,
+                     const struct engine_options *options, struct faults *faults, struct error *err)
 {
     *out = NULL;
     struct engine *engine = calloc(1, sizeof(*engine));
@@ -143,7 +164,7 @@ int engine_open(struct engine **out, struct ruleset *ruleset, const struct engin
             rule_init(&engine->rules[i], engine, i);
         status = engine_make_state(engine, err);
         if (status == 0)
-            status = load_rules(engine, err);
+            status = load_rules(engine, faults, err);
     }
     if (status != 0) {
         engine_close(engine);
@@ -151,6 +172,20 @@ int engine_open(struct engine **out, struct ruleset *ruleset, const struct engin
     }
     *out = engine;
     return 0;
+}
+
+int engine_open(struct engine **engine, struct ruleset *ruleset,
+                const struct engine_options *options, struct error *err)
+{
+    return open_with(engine, ruleset, options, NULL, err);
+}
+
+int engine_check(struct engine **engine, struct ruleset *ruleset,
+                 const struct engine_options *options, engine_fault *fault, void *context,
+                 struct error *err)
+{
+    struct faults faults = {.tell = fault, .context = context};
+    return open_with(engine, ruleset, options, &faults, err) == 0 ? faults.count : -1;
 }
 
 void engine_put_to_work(struct engine *engine, struct engine_activity *activity, size_t max_payload)
@@ -227,6 +262,11 @@ struct rule *engine_rule_named(const struct engine *engine, const char *name)
 const char *rule_name(const struct rule *rule)
 {
     return rule->file->name;
+}
+
+bool rule_enabled(const struct rule *rule)
+{
+    return rule->enabled;
 }
 
 const char *engine_version(const struct engine *engine)

@@ -181,6 +181,16 @@ int engine_open(struct engine **engine, struct ruleset *ruleset,
                 const struct engine_options *options, struct error *err);
 
 /*
+ * The same, to look at rules instead of running them: goes on behind a rule that fails, which is
+ * then one that is switched off, and tells `fault` of each. Returns how many have failed, or -1
+ * with `err` and no engine.
+ */
+typedef void engine_fault(void *context, const char *rule, const struct error *err);
+int engine_check(struct engine **engine, struct ruleset *ruleset,
+                 const struct engine_options *options, engine_fault *fault, void *context,
+                 struct error *err);
+
+/*
  * Puts an engine that was built elsewhere to work: sets what is known, and safe to share, only now. `activity`
  * as in engine_options (a build runs on another thread than the engine that works, so it must not
  * write there); `max_payload` as in engine_host.
@@ -201,6 +211,11 @@ size_t engine_rule_count(const struct engine *engine);
 struct rule *engine_rule_at(const struct engine *engine, size_t index);
 struct rule *engine_rule_named(const struct engine *engine, const char *name); /* NULL: none */
 const char *rule_name(const struct rule *rule);
+bool rule_enabled(const struct rule *rule);
+
+/* Calls `visit` with each pattern of the rule's `subjects`. */
+void rule_each_subject(const struct rule *rule, void (*visit)(void *context, const char *pattern),
+                       void *context);
 
 /* Runs `rule` on `input`, or queues it behind the rule's calls under way. */
 void engine_call(struct engine *engine, struct rule *rule, const struct input *input, void *token);

@@ -48,6 +48,7 @@ struct rule {
     bool enabled;
     size_t concurrency;
     lua_ref environment, modules, states; /* tables */
+    lua_ref subjects;                     /* a list, or LUA_NOREF */
     lua_ref on_message, on_load, on_unload;
     struct rule_timer *timers; /* those that are not over */
     size_t timer_count;

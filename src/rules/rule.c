@@ -20,6 +20,7 @@ void rule_init(struct rule *rule, struct engine *engine, size_t index)
                           .environment = LUA_NOREF,
                           .modules = LUA_NOREF,
                           .states = LUA_NOREF,
+                          .subjects = LUA_NOREF,
                           .on_message = LUA_NOREF,
                           .on_load = LUA_NOREF,
                           .on_unload = LUA_NOREF};
@@ -94,6 +95,8 @@ static void check_subjects(struct check *check)
         lua_pop(L, 1); /* subjects */
     }
     check->has_subjects = true;
+    lua_pushvalue(L, -1);                                   /* subjects subjects */
+    check->rule->subjects = luaL_ref(L, LUA_REGISTRYINDEX); /* subjects */
 }
 
 /* Keeps a function that the rule may leave out. */
@@ -254,6 +257,22 @@ void rule_load(lua_State *L, struct rule *rule)
     lua_call(L, 0, 1);                                  /* environment returned */
     lua_remove(L, 1);                                   /* returned */
     check_rule(L, rule);
+}
+
+void rule_each_subject(const struct rule *rule, void (*visit)(void *context, const char *pattern),
+                       void *context)
+{
+    lua_State *L = rule->engine->L;
+    if (rule->subjects == LUA_NOREF)
+        return;
+    push_ref(L, rule->subjects); /* subjects */
+    lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer i = 1; i <= count; i++) {
+        if (lua_rawgeti(L, -1, i) == LUA_TSTRING) /* subjects pattern */
+            visit(context, lua_tostring(L, -1));
+        lua_pop(L, 1); /* subjects */
+    }
+    lua_pop(L, 1); /* */
 }
 
 /* --- the queue -------------------------------------------------------------------------------- */

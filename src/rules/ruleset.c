@@ -391,6 +391,16 @@ const struct rule_file *ruleset_module(const struct ruleset *ruleset, const char
     return NULL;
 }
 
+size_t ruleset_module_count(const struct ruleset *ruleset)
+{
+    return ruleset->modules.count;
+}
+
+const struct rule_file *ruleset_module_at(const struct ruleset *ruleset, size_t index)
+{
+    return &ruleset->modules.items[index];
+}
+
 const char *ruleset_dir(const struct ruleset *ruleset)
 {
     return ruleset->dir;

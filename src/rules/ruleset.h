@@ -49,6 +49,9 @@ const struct rule_file *ruleset_rule(const struct ruleset *ruleset, size_t index
 const struct rule_file *ruleset_module(const struct ruleset *ruleset,
                                        const char *name); /* or NULL */
 
+size_t ruleset_module_count(const struct ruleset *ruleset); /* sorted by name */
+const struct rule_file *ruleset_module_at(const struct ruleset *ruleset, size_t index);
+
 const char *ruleset_dir(const struct ruleset *ruleset);
 
 /* The rules version: 12 hexadecimal digits of a hash over names and contents, NUL-terminated. */

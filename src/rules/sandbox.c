@@ -66,6 +66,11 @@ static bool is_listed(const char *const *names, const char *name)
     return false;
 }
 
+bool sandbox_withholds(const char *name)
+{
+    return is_listed(missing_names, name);
+}
+
 /* Copies the listed fields of the table on the top to the table below it. LJMP. */
 static void copy_listed(lua_State *L, const char *const *names)
 {

@@ -13,6 +13,9 @@
 /* Opens the libraries, cuts them down to the allow-lists and puts the guards in. LJMP. Once. */
 void sandbox_open(lua_State *L);
 
+/* Whether plain Lua has this global, and rules have not: io, load, ... */
+bool sandbox_withholds(const char *name);
+
 /* Pushes a new environment. LJMP. */
 void sandbox_push_environment(lua_State *L);
 
