@@ -327,16 +327,22 @@ static bool next_example(FILE *file, struct example *example)
     return false;
 }
 
-/* Runs all examples of a page; how many. */
-static size_t run_page(struct fixture *f, const char *page)
+static FILE *open_page(const char *page)
 {
-    static struct example example;
     char path[512];
     const char *folder = getenv("TIDEMILL_SOURCE");
     snprintf(path, sizeof(path), "%s/%s", folder != NULL ? folder : ".", page);
     FILE *file = fopen(path, "r");
     if (file == NULL)
         fail_msg("%s: %s (run the test in the source tree)", path, strerror(errno));
+    return file;
+}
+
+/* Runs all examples of a page; how many. */
+static size_t run_page(struct fixture *f, const char *page)
+{
+    static struct example example;
+    FILE *file = open_page(page);
     memset(&run, 0, sizeof(run));
     memset(&example, 0, sizeof(example));
     run.f = f;
