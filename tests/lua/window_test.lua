@@ -102,6 +102,28 @@ describe("mill.window", function()
       expect(closed).to.equal {}
     end)
 
+    it("does not count what comes long after its window, also when that never was", function()
+      make { tumbling = 60 }
+      add("a", 1, 1000)
+      local _, _, why = add("a", 1, 120)
+      expect(why).to.equal("late")
+    end)
+
+    it("does not open again what a timer has closed", function()
+      make({ tumbling = 60 }, true)
+      add("a", 1, 120)
+      expect(#rule:advance(66)).to.equal(1)
+      local _, _, why = add("a", 1, 125)
+      expect(why).to.equal("late")
+    end)
+
+    it("forgets a clock that was wrong when its key has been silent for a while", function()
+      make({ tumbling = 60 }, true)
+      add("a", 1, 1e9)
+      rule:advance(150)
+      expect(add("a", 1, 120)).to.contain { from = 120, count = 1 }
+    end)
+
     it("closes only the windows of the key whose clock goes wrong", function()
       make({ tumbling = 60 }, true)
       add("a", 1, 120)
