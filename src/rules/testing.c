@@ -21,7 +21,7 @@
 
 static const int64_t TEST_TIMEOUT_NS = 10 * NS_PER_S;
 
-enum { MEMORY = 512 << 20 };
+enum { MEMORY = 256 << 20 };
 
 static const char suffix[] = "_test.lua";
 
