@@ -16,6 +16,7 @@
 
 static const char ESCAPE = '%';
 
+enum { LOWER = 0x20 };   /* the bit that makes a letter a lower-case one */
 enum { DEAR_ITEM = 64 }; /* bytes: a set that takes long to compare a character with */
 
 /* Ends the match: the pattern is wrong. */
@@ -51,9 +52,8 @@ static inline bool spend(struct pattern *m, ptrdiff_t steps)
  * Whether `c` is in the class of the letter: %a, %A and so on. All other characters stand for
  * themselves. (The bit of case turns no other character into a letter.)
  */
-static inline bool is_in_class(int c, int letter)
+static inline __attribute__((always_inline)) bool class_has(int letter, int c)
 {
-    enum { LOWER = 0x20 };
     bool is = false;
     switch (letter | LOWER) {
     case 'a':
@@ -93,6 +93,12 @@ static inline bool is_in_class(int c, int letter)
         return letter == c;
     }
     return (letter & LOWER) != 0 ? is : !is;
+}
+
+/* The same, not made part of its caller: walk() stays small. */
+static __attribute__((noinline)) bool is_in_class(int c, int letter)
+{
+    return class_has(letter, c);
 }
 
 /* Whether `c` is in the set from `set`, its '[', to `last`, its ']'. */
@@ -173,6 +179,37 @@ static inline bool is_matched(const struct pattern *m, const char *s, const char
 
 static const char *match(struct pattern *m, const char *s, const char *p);
 
+/* With a constant for `letter` the compiler makes a loop of its own for it. */
+static inline __attribute__((always_inline)) const char *skip_class(const char *at,
+                                                                    const char *last, int letter)
+{
+    while (at < last && class_has(letter, (unsigned char)*at))
+        at++;
+    return at;
+}
+
+static const char *end_of_class_run(const char *at, const char *last, int letter)
+{
+    switch (letter) {
+    case 'a':
+        return skip_class(at, last, 'a');
+    case 'A':
+        return skip_class(at, last, 'A');
+    case 'd':
+        return skip_class(at, last, 'd');
+    case 's':
+        return skip_class(at, last, 's');
+    case 'S':
+        return skip_class(at, last, 'S');
+    case 'w':
+        return skip_class(at, last, 'w');
+    case 'W':
+        return skip_class(at, last, 'W');
+    default:
+        return skip_class(at, last, letter);
+    }
+}
+
 /* The end of the run of characters from `s` on that the item from `p` to `end` stands for. */
 static const char *end_of_run(struct pattern *m, const char *s, const char *p, const char *end)
 {
@@ -180,9 +217,7 @@ static const char *end_of_run(struct pattern *m, const char *s, const char *p, c
     if (*p == '.') {
         at = last;
     } else if (*p == ESCAPE) {
-        int letter = (unsigned char)p[1];
-        while (at < last && is_in_class((unsigned char)*at, letter))
-            at++;
+        at = end_of_class_run(at, last, (unsigned char)p[1]);
     } else if (*p == '[' && end - p > DEAR_ITEM) {
         while (at < last && spend(m, end - p) && is_in_set((unsigned char)*at, p, end - 1))
             at++;
@@ -428,7 +463,11 @@ static const char *first_item(struct pattern *m, const char *text, const char **
 /* The first place from `at` on that has what the item stands for; NULL: there is none. */
 static const char *skip_to(struct pattern *m, const char *at, const char *p, const char *end)
 {
+    static const char classes[] = "acdglpsuwxACDGLPSUWX";
     const char *s = at;
+    if (*p == ESCAPE &&
+        memchr(classes, p[1], sizeof(classes) - 1) != NULL) /* %A is what is no %a */
+        s = end_of_class_run(s, m->subject_end, (unsigned char)p[1] ^ LOWER);
     while (s < m->subject_end && !is_matched(m, s, p, end)) {
         s++;
         if (end - p > DEAR_ITEM && !spend(m, end - p))
