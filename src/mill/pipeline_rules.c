@@ -196,6 +196,14 @@ static void log_failure(const struct run *run, const struct call_result *result)
         log_debug(component, "%s", result->traceback);
 }
 
+/* A timer's, or on_unload's: there is no message to name. */
+static void log_timer_failure(const struct pipeline *pipeline, const struct call_result *result)
+{
+    log_error(pipeline->name, "rule %s: %s", result->rule, result->error);
+    if (result->traceback != NULL)
+        log_debug(pipeline->name, "%s", result->traceback);
+}
+
 static void on_finished(void *context, void *token, const struct call_result *result)
 {
     struct pipeline *pipeline = context;
@@ -205,7 +213,7 @@ static void on_finished(void *context, void *token, const struct call_result *re
         counter_add(pipeline->options.counters->call_errors, 1);
     if (run == NULL) {
         if (result->outcome == OUTCOME_ERROR)
-            log_error(pipeline->name, "rule %s: %s", result->rule, result->error);
+            log_timer_failure(pipeline, result);
         publish_timer_outputs(pipeline, result);
         return;
     }

@@ -1,8 +1,11 @@
 #include "rules/failure.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "rules/json.h"
 
 /* The place in Lua code nearest to the top of the stack: "rules/x.lua:7: ". Returns its length. */
 static size_t write_place(lua_State *L, char *text, size_t size)
@@ -51,6 +54,60 @@ void failure_set(struct failure *failure, lua_State *L, const char *format, va_l
     failure->traceback[0] = '\0';
 }
 
+/* Replaces `from`, where it stands first, by `to`. */
+static void replace(char *text, size_t size, const char *from, const char *to)
+{
+    char *at = strstr(text, from);
+    if (at == NULL)
+        return;
+    char rest[sizeof(((struct failure *)0)->text)];
+    snprintf(rest, sizeof(rest), "%s", at + strlen(from));
+    snprintf(at, size - (size_t)(at - text), "%s%s", to, rest);
+}
+
+/* Lua's own errors call the JSON null what it is made of: it is the only userdata without a name. */
+static void name_null(char *text, size_t size)
+{
+    static const struct {
+        const char *lua, *ours;
+    } words[] = {
+        {"a userdata value", "a JSON null"},         {"two userdata values", "two JSON nulls"},
+        {"compare userdata", "compare a JSON null"}, {"with userdata", "with a JSON null"},
+        {"got light userdata", "got a JSON null"},   {"value (userdata)", "value (a JSON null)"},
+    };
+    static const char *const starts[] = {"attempt to ", "bad argument #", "invalid value ("};
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        char *words_of_lua = strstr(text, starts[i]);
+        if (words_of_lua == NULL)
+            continue;
+        size_t room = size - (size_t)(words_of_lua - text);
+        for (size_t j = 0; j < sizeof(words) / sizeof(words[0]); j++)
+            replace(words_of_lua, room, words[j].lua, words[j].ours);
+        return;
+    }
+}
+
+/* An error value that says nothing by itself, on the top of the stack. LJMP. */
+static void describe(char *text, size_t size, lua_State *L)
+{
+    const char *type = luaL_typename(L, -1);
+    if (!lua_istable(L, -1)) {
+        snprintf(text, size, "the error value is a %s, not a message", type);
+        return;
+    }
+    bool encoded = json_encode(L, -1) == 0; /* value text */
+    snprintf(text, size, "the error value is a table%s%s", encoded ? ": " : ", not a message",
+             encoded ? lua_tostring(L, -1) : "");
+    lua_pop(L, 1); /* value */
+}
+
+/* Whether an error comes from a C function that Lua code did not call: without a place. */
+static bool lacks_place(lua_State *L)
+{
+    static const char start[] = "attempt to ";
+    return strncmp(lua_tostring(L, -1), start, sizeof(start) - 1) == 0;
+}
+
 void failure_take_error(struct failure *failure, lua_State *L, lua_State *thread)
 {
     char *text = failure->text;
@@ -58,14 +115,14 @@ void failure_take_error(struct failure *failure, lua_State *L, lua_State *thread
     luaL_checkstack(L, 4, NULL);
     lua_xmove(thread, L, 1); /* value */
     int type = lua_type(L, -1);
-    if (type != LUA_TSTRING) {
+    if (type != LUA_TSTRING || lacks_place(L)) {
         size_t used = write_place(thread, text, size);
         text += used;
         size -= used;
     }
     if (type != LUA_TSTRING && type != LUA_TNUMBER &&
         luaL_getmetafield(L, -1, "__tostring") == LUA_TNIL) { /* value */
-        snprintf(text, size, "the error value is a %s, not a message", luaL_typename(L, -1));
+        describe(text, size, L);
         lua_pop(L, 1); /* */
     } else {
         if (type != LUA_TSTRING && type != LUA_TNUMBER)
@@ -77,6 +134,7 @@ void failure_take_error(struct failure *failure, lua_State *L, lua_State *thread
         lua_pop(L, 2); /* */
     }
     make_one_line(failure->text);
+    name_null(failure->text, sizeof(failure->text));
 }
 
 void failure_take_traceback(struct failure *failure, lua_State *L, lua_State *thread)

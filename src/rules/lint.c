@@ -84,7 +84,8 @@ static void tell(const struct judgement *judgement, int line, const char *table,
     } else if (*table == '\0') {
         used = snprintf(text, size, "undefined global '%s'", name);
     } else if (strcmp(table, "msg") == 0) {
-        used = snprintf(text, size, "msg has no field '%s'", name);
+        const char *hint = nearest == NULL ? " (those of the payload are in msg.data)" : "";
+        used = snprintf(text, size, "msg has no field '%s'%s", name, hint);
     } else {
         used = snprintf(text, size, "%s.%s does not exist", table, name);
     }

@@ -217,7 +217,7 @@ static int unknown_field(lua_State *L, const char *key)
     const char *nearest = suggest_nearest(key, known, FIELDS + METHODS);
     if (nearest != NULL)
         return luaL_error(L, "msg has no field '%s' (did you mean '%s'?)", key, nearest);
-    return luaL_error(L, "msg has no field '%s'", key);
+    return luaL_error(L, "msg has no field '%s' (those of the payload are in msg.data)", key);
 }
 
 /* msg.key; upvalue 1 maps a name to a field's number or to a method. LJMP. */

@@ -122,7 +122,7 @@ static const struct hostile_rule hostile_rules[] = {
     {"timers_by_millions", "this rule has 10000 timers already", "error", 0},
     {"timer_of_no_seconds", "seconds from 0.001", "error", 0},
     {"sleep_of_no_number", "seconds from 0", "error", 0},
-    {"error_without_text", "the error value is a table, not a message", "error", 0},
+    {"error_without_text", "the error value is a table: {\"code\":5}", "error", 0},
     {"error_with_lines", "one two?three", "error", 0},
     {"error_huge", "xxxxxxxxxx", "error", 0},
     {"error_nil", "the error value is a nil, not a message", "error", 0},
