@@ -397,7 +397,7 @@ static const struct {
     {"success", "mill.publish('out.' .. msg.sequence, '')", NULL, 0},
     {"error", "error('no')", "error", 2},
     {"timeout", "while true do end", "timeout", 2},
-    {"memory", "local t = {} for i = 1, 9 do t[i] = ('x'):rep(8e6) .. i end", "memory", 2},
+    {"memory", "local s = ('x'):rep(16777000)", "memory", 2},
     {"retry", "msg:retry(0.05)", "retry", 2},
     {"reject", "msg:reject('never')", "rejected", 1},
     {"payload", "return msg.data.x", "payload", 1},
@@ -489,7 +489,7 @@ static void test_of_two_rules_the_worse_verdict_counts_and_success_is_not_repeat
 {
     write_pair_rules(h);
     struct process *mill = start(h, "max_deliver = 2, backoff = { '50ms' }",
-                                 "rules = { timeout = '100ms', memory = '16MB' },");
+                                 "rules = { timeout = '200ms', memory = '16MB' },");
     harness_feed_with(h, PAIRS, make_pair, NULL);
     wait_settled(h);
     const struct harness_messages *dead = harness_read(h, "dead");
