@@ -144,11 +144,12 @@ bool settle_dead_letter_done(struct settler *settler, struct delivery *delivery,
         delivery->delay_given = false;
         return give_back_later(settler, delivery);
     }
-    log_warn("dead letter", "%s sequence %" PRIu64 " (%s) after %" PRIu64 " tries: %s%s%s%s",
+    log_warn("dead letter", "%s sequence %" PRIu64 " (%s) after %" PRIu64 " %s: %s%s%s%s%s",
              config->stream, delivery->ack.stream_sequence, delivery->input.subject,
-             delivery->ack.delivered, failure->reason, failure->rule != NULL ? " in rule " : "",
-             failure->rule != NULL ? failure->rule : "",
-             failure->error != NULL ? "" : " (no error text)");
+             delivery->ack.delivered, delivery->ack.delivered == 1 ? "try" : "tries",
+             failure->reason, failure->rule != NULL ? " in rule " : "",
+             failure->rule != NULL ? failure->rule : "", failure->error != NULL ? ": " : "",
+             failure->error != NULL ? failure->error : "");
     send_term(settler, delivery);
     forget_progress(settler, delivery);
     counter_add(delivery->source->counters->dead, 1);

@@ -71,6 +71,11 @@ struct supervisor {
 
 static void stop(struct supervisor *supervisor, int exit_status);
 
+static const char *plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 /* --- start-up --- */
 
 /* Worker k has the sources whose `workers` is at least k, so that N workers equal N processes. */
@@ -234,8 +239,9 @@ static void on_reloaded(void *context, const struct reload_result *result)
         return;
     }
     log_info("supervisor",
-             "rules reloaded: version %s, %zu rules, in %.1f ms, longest pause %.2f ms",
-             result->version, result->rules, (double)result->duration_ns / (double)NS_PER_MS,
+             "rules reloaded: version %s, %zu rule%s, in %.1f ms, longest pause %.2f ms",
+             result->version, result->rules, plural(result->rules),
+             (double)result->duration_ns / (double)NS_PER_MS,
              (double)result->pause_ns / (double)NS_PER_MS);
     telemetry_rules(supervisor->telemetry, result->version);
     health_reloaded(supervisor->health, result->version);
@@ -256,9 +262,10 @@ static void on_sighup(struct supervisor *supervisor)
 static void log_status(struct supervisor *supervisor)
 {
     const struct config *config = supervisor->config;
-    log_info("status", "rules version %s, %zu rules, %zu workers",
+    log_info("status", "rules version %s, %zu rule%s, %zu worker%s",
              reload_version(supervisor->reload), reload_rule_count(supervisor->reload),
-             supervisor->worker_count);
+             plural(reload_rule_count(supervisor->reload)), supervisor->worker_count,
+             plural(supervisor->worker_count));
     for (size_t w = 0; w < supervisor->worker_count; w++) {
         const struct worker_counters *worker = &supervisor->worker_counters[w];
         log_info("status",
@@ -387,9 +394,10 @@ static void on_poke(uv_async_t *handle)
         all_workers(supervisor, WORKER_RUNNING)) {
         supervisor->told_running = true;
         report_connection(supervisor);
-        log_info("supervisor", "running: rules version %s, %zu rules, %zu worker%s",
+        log_info("supervisor", "running: rules version %s, %zu rule%s, %zu worker%s",
                  reload_version(supervisor->reload), reload_rule_count(supervisor->reload),
-                 supervisor->worker_count, supervisor->worker_count == 1 ? "" : "s");
+                 plural(reload_rule_count(supervisor->reload)), supervisor->worker_count,
+                 plural(supervisor->worker_count));
     }
     reload_advance(supervisor->reload);
     if (supervisor->stage == STAGE_STOPPING && all_ended(supervisor))
@@ -569,8 +577,9 @@ int supervisor_run(const struct config *config)
         char servers[256]; /* without the passwords that urls may have in them */
         control_servers(&config->nats, servers, sizeof(servers));
         supervisor.exit_status = 0;
-        log_info("supervisor", "tidemill %s: %zu rules from %s (version %s), connecting to %s",
-                 TIDEMILL_VERSION, reload_rule_count(supervisor.reload), config->rules.dir,
+        log_info("supervisor", "tidemill %s: %zu rule%s from %s (version %s), connecting to %s",
+                 TIDEMILL_VERSION, reload_rule_count(supervisor.reload),
+                 plural(reload_rule_count(supervisor.reload)), config->rules.dir,
                  reload_version(supervisor.reload), servers);
         uv_queue_work(&supervisor.loop, &supervisor.startup, do_startup, on_started);
     } else {
