@@ -17,7 +17,8 @@
  * Replies (PubAcks, answers to requests) come to one inbox as `<inbox>.r.<kind>.<token>`. Its
  * subscription has a callback, on a thread of libnats', because only a callback keeps the subject
  * of a 503 and with it the token of what failed; the link hands each on to `on_reply` on the loop's
- * thread. What a consumer with a name of link_consumer_name delivers to the inbox comes there, too. Pulled messages do not come this way (pull.h).
+ * thread. What a consumer with a name of link_consumer_name delivers to the inbox comes there, too.
+ * Pulled messages do not come this way (pull.h).
  *
  * Threads: everything is called, and calls back, on the loop's thread. Messages of libnats'
  * threads are passed over inside.

@@ -14,7 +14,7 @@
  * fault (503, stream full), is sent again with the same Nats-Msg-Id, so that inside the duplicate
  * window it is stored once.
  *
- * Always holds: each publication that outbox_publish took is reported by `done` exactly once,
+ * Always holds: each publication that outbox_send has sent is reported by `done` exactly once,
  * stored or not, unless the outbox is freed before.
  *
  * Bounds: outbox_full() tells when ENTRIES or BYTES are reached; the owner then starts no new work.

@@ -28,7 +28,7 @@
  * longer than a slice of time in one round.
  *
  * Thread: the worker's. Before pipeline_attach the engine may call its host from the thread that
- * builds it: only logging happens then.
+ * builds it: only its log and metric functions are called then.
  */
 
 struct pipeline;
