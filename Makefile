@@ -32,6 +32,7 @@ INTEGRATION_TESTS := $(patsubst tests/integration/test_%.c,$(BUILD)/tests/integr
                        $(wildcard tests/integration/test_*.c))
 HARNESS           := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%.o,\
                        $(filter-out tests/integration/test_%,$(wildcard tests/integration/*.c)))
+SCRIPT_TESTS      := $(patsubst tests/script/%,$(BUILD)/tests/script_%,$(wildcard tests/script/*))
 FILTER            := $(BUILD)/tests/filter.o
 CHAOS             := $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%.o,\
                        $(filter-out tests/chaos/main.c,$(wildcard tests/chaos/*.c)))
@@ -52,7 +53,8 @@ demo: all ## the main job on a private nats-server: readings in, alerts out, a r
 	@scripts/demo
 
 test: setup ## all tests, unit and integration (TESTS=name runs those whose name contains it)
-	@$(MAKE) --no-print-directory $(PROGRAM) $(UNIT_TESTS) $(INTEGRATION_TESTS)
+	@scripts/setup test
+	@$(MAKE) --no-print-directory $(PROGRAM) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(SCRIPT_TESTS)
 	@scripts/run-tests $(BUILD)/tests
 
 unit: setup ## the unit tests alone
@@ -120,6 +122,10 @@ $(BUILD)/tests/%.o: tests/%.c
 $(BUILD)/tests/unit_%: $(BUILD)/tests/unit/test_%.o $(FILTER) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+
+$(BUILD)/tests/script_%: tests/script/%
+	@mkdir -p $(@D)
+	@install -m 755 $< $@
 
 $(BUILD)/tests/integration_chaos: $(CHAOS)
 
