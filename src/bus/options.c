@@ -1,6 +1,7 @@
 #include "bus/options.h"
 
 #include "base/clock.h"
+#include "bus/creds.h"
 #include "bus/nkey.h"
 
 #include <errno.h>
@@ -78,8 +79,8 @@ static int set_credentials(natsOptions *options, const struct nats_config *confi
             return option_error(s, "token", err);
     }
     if (config->creds != NULL) {
-        if (check_readable("creds", config->creds, err) != 0)
-            return -1;
+        if (creds_check(config->creds, err) != 0)
+            return error_prefix(err, "nats.creds");
         s = natsOptions_SetUserCredentialsFromFiles(options, config->creds, NULL);
         if (s != NATS_OK)
             return option_error(s, "creds", err);
@@ -270,10 +271,16 @@ static bool url_has_credentials(const struct nats_config *config)
     return false;
 }
 
-static const char *credentials_advice(const struct nats_config *config)
+static const char *credentials_advice(const struct nats_config *config, char *text, size_t size)
 {
-    if (config->creds != NULL)
-        return "check nats.creds";
+    char when[32];
+    if (config->creds != NULL) {
+        if (creds_expired(config->creds, when, sizeof(when)))
+            snprintf(text, size, "the JWT in nats.creds, %s, expired at %s", config->creds, when);
+        else
+            snprintf(text, size, "check nats.creds, %s", config->creds);
+        return text;
+    }
     if (config->nkey_seed != NULL)
         return "check nats.nkey_seed";
     if (config->token != NULL)
@@ -290,13 +297,16 @@ static const char *credentials_advice(const struct nats_config *config)
 
 int nats_connect_error(natsStatus status, const struct nats_config *config, struct error *err)
 {
-    char servers[256];
+    char servers[256], advice[320];
     nats_config_servers(config, servers, sizeof(servers));
     const char *detail = last_detail();
+    /* libnats reads it at each attempt, and says of what it cannot use neither name nor place. */
+    if (config->creds != NULL && creds_check(config->creds, err) != 0)
+        return error_prefix(err, "%s: nats.creds", servers);
     switch (status) {
     case NATS_CONNECTION_AUTH_FAILED:
         return error_set(err, "%s: authorization violation: %s", servers,
-                         credentials_advice(config));
+                         credentials_advice(config, advice, sizeof(advice)));
     case NATS_SSL_ERROR:
         return error_set(err, "%s: TLS failed (%s): %s", servers, detail,
                          config->tls.ca != NULL || !config->tls.verify

@@ -376,6 +376,8 @@ natsConnection *harness_nats(struct harness *h)
         s = natsOptions_SetErrorHandler(options, ignore_fault, NULL);
     if (s == NATS_OK && want->user != NULL)
         s = natsOptions_SetUserInfo(options, want->user, want->password);
+    if (s == NATS_OK && want->creds != NULL)
+        s = natsOptions_SetUserCredentialsFromFiles(options, harness_path(h, want->creds), NULL);
     if (s == NATS_OK && want->ca != NULL)
         s = natsOptions_SetSecure(options, true);
     if (s == NATS_OK && want->ca != NULL)

@@ -61,6 +61,7 @@ struct harness_options {
     const char *server_config;        /* more text for the server's configuration file */
     const char *jetstream;            /* text for its jetstream block: "max_file_store: 1MB" */
     const char *user, *password, *ca; /* what the harness itself needs to connect */
+    const char *creds;                /* likewise: a file of the test */
     bool no_server;                   /* the server is not up before harness_server_start */
 };
 
