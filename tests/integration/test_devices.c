@@ -1,0 +1,274 @@
+#include "harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "loopback.h"
+#include "process.h"
+#include "websocket.h"
+
+/*
+ * Devices that speak MQTT or WebSocket reach the rules through nats-server's own listeners, set up
+ * by deploy/nats-server.conf as it is: only the ports and the store are other ones here, and in some
+ * tests its last line is uncommented. The configuration and the rules are the samples.
+ */
+
+enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048, MQTT_NOT_AUTHORISED = 5 };
+
+#define READING "{\"sensor_id\":\"pump-7\",\"value\":95,\"time\":1732300000000}"
+
+static const char password[] = "\"of-a-mill\"", device_password[] = "\"of-a-device\"";
+
+struct gateway {
+    int mqtt_port, websocket_port;
+};
+
+/* ---- the server of deploy/nats-server.conf ---- */
+
+static char *read_source(struct harness *h, const char *path)
+{
+    const char *name = harness_source_path(h, path);
+    FILE *file = fopen(name, "re");
+    char *text = calloc(1, 1 << 16);
+    if (file == NULL || text == NULL)
+        harness_fail(h, "cannot read %s", name);
+    size_t size = fread(text, 1, (1 << 16) - 1, file);
+    fclose(file);
+    assert_true(size > 0);
+    return text;
+}
+
+/* Puts another value after `name = ` at the start of a line; it must be there, and once. */
+static void set_variable(char **text, const char *name, const char *value)
+{
+    char start[64];
+    snprintf(start, sizeof(start), "\n%s = ", name);
+    char *line = strstr(*text, start);
+    if (line == NULL || strstr(line + 1, start) != NULL)
+        fail_msg("deploy/nats-server.conf does not set %s in one place", name);
+    const char *rest = strchr(line + 1, '\n');
+    char *changed = NULL;
+    assert_true(asprintf(&changed, "%.*s%s%s%s", (int)(line - *text), *text, start, value, rest) >
+                0);
+    free(*text);
+    *text = changed;
+}
+
+static void set_port(char **text, const char *name, int port)
+{
+    char value[16];
+    assert_true(port > 0);
+    snprintf(value, sizeof(value), "%d", port);
+    set_variable(text, name, value);
+}
+
+/* Takes the comment sign from a line that must be there. */
+static void uncomment(char *text, const char *line)
+{
+    char *found = strstr(text, line);
+    if (found == NULL)
+        fail_msg("deploy/nats-server.conf has no line: %s", line);
+    found[0] = ' ';
+}
+
+static void write_server_files(struct harness *h, const struct gateway *gateway, bool users)
+{
+    char store[TEXT_SIZE], monitoring[64];
+    char *text = read_source(h, "deploy/nats-server.conf");
+    snprintf(store, sizeof(store), "\"%s\"", harness_path(h, "store"));
+    snprintf(monitoring, sizeof(monitoring), "\"127.0.0.1:%d\"", loopback_free_port());
+    set_variable(&text, "STORE", store);
+    set_variable(&text, "MONITORING", monitoring);
+    set_port(&text, "NATS_PORT", harness_port(h));
+    set_port(&text, "MQTT_PORT", gateway->mqtt_port);
+    set_port(&text, "WEBSOCKET_PORT", gateway->websocket_port);
+    if (users)
+        uncomment(text, "# include \"nats-server-users.conf\"");
+    harness_write_file(h, "nats-server.conf", text);
+    free(text);
+    text = read_source(h, "deploy/nats-server-users.conf");
+    harness_write_file(h, "nats-server-users.conf", text);
+    free(text);
+}
+
+static void close_process(void *process)
+{
+    process_close(process);
+}
+
+/* The server, and tidemill with the sample configuration at work on it. */
+static struct gateway start(struct harness *h, bool users)
+{
+    char settings[2][64];
+    struct process *server = NULL;
+    struct error err;
+    struct gateway gateway = {loopback_free_port(), loopback_free_port()};
+    write_server_files(h, &gateway, users);
+    snprintf(settings[0], sizeof(settings[0]), "TIDEMILL_PASSWORD=%s", password);
+    snprintf(settings[1], sizeof(settings[1]), "DEVICE_PASSWORD=%s", device_password);
+    struct process_options options = {
+        .argv = (const char *const[]){"nats-server", "-c", "nats-server.conf", NULL},
+        .environment = (const char *const[]){settings[0], settings[1], NULL},
+        .folder = harness_path(h, "."),
+        .log = harness_path(h, "devices.log")};
+    if (process_open(&server, &options, &err) != 0)
+        harness_fail(h, "%s", err.text);
+    harness_defer(h, close_process, server);
+    if (!process_wait_text(server, "Server is ready", harness_deadline(PATIENCE_MS)))
+        harness_fail(h, "nats-server is not ready:\n%s", process_text(server));
+    if (users) {
+        char url[96];
+        snprintf(url, sizeof(url), "nats://tidemill:of-a-mill@127.0.0.1:%d", harness_port(h));
+        harness_setenv(h, "NATS_URL", url);
+    }
+    struct process *mill = harness_tidemill(h, "run", "-c", harness_source_path(h, "tidemill.lua"),
+                                            "--rules", harness_source_path(h, "rules"));
+    harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
+    return gateway;
+}
+
+/* The alert of READING, and nothing else, is in the stream. */
+static void expect_one_alert(struct harness *h)
+{
+    harness_wait_count(h, "alerts", 1, PATIENCE_MS);
+    const struct harness_messages *alerts = harness_read(h, "alerts");
+    assert_string_equal(alerts->items[0].subject, "alerts.high");
+    assert_non_null(strstr(alerts->items[0].payload, "\"sensor_id\":\"pump-7\""));
+    assert_non_null(strstr(alerts->items[0].payload, "\"time\":1732300000000"));
+}
+
+/* ---- MQTT ---- */
+
+/* Runs mosquitto_pub with quality of service 1 and returns its exit status. */
+static int mqtt_publish(struct harness *h, const struct gateway *gateway, const char *as,
+                        const char *topic, const char *payload)
+{
+    char port[16];
+    struct process *client = NULL;
+    struct error err;
+    snprintf(port, sizeof(port), "%d", gateway->mqtt_port);
+    struct process_options options = {
+        .argv = (const char *const[]){"mosquitto_pub", "-h", "127.0.0.1", "-p", port, "-q", "1",
+                                      "-u", "device", "-P", as, "-t", topic, "-m", payload, NULL},
+        .folder = harness_path(h, "."),
+        .log = harness_path(h, "mosquitto.log")};
+    if (process_open(&client, &options, &err) != 0)
+        harness_fail(h, "%s (Debian's mosquitto-clients has it)", err.text);
+    harness_defer(h, close_process, client);
+    if (!process_wait(client, harness_deadline(PATIENCE_MS)))
+        harness_fail(h, "mosquitto_pub does not end:\n%s", process_text(client));
+    return process_status(client);
+}
+
+static void test_a_reading_by_mqtt_raises_an_alert(struct harness *h)
+{
+    struct gateway gateway = start(h, false);
+    assert_int_equal(mqtt_publish(h, &gateway, "", "sensors/value", READING), 0);
+    expect_one_alert(h);
+}
+
+/* ---- WebSocket ---- */
+
+static void close_websocket(void *ws)
+{
+    websocket_close(ws);
+}
+
+static struct websocket *dial(struct harness *h, const struct gateway *gateway)
+{
+    struct websocket *ws = NULL;
+    struct error err;
+    int status;
+    if (websocket_open(&ws, gateway->websocket_port, NULL, &status, harness_deadline(PATIENCE_MS),
+                       &err) != 0)
+        harness_fail(h, "%s", err.text);
+    harness_defer(h, close_websocket, ws);
+    return ws;
+}
+
+static void say(struct harness *h, struct websocket *ws, const char *text)
+{
+    struct error err;
+    if (websocket_send(ws, text, &err) != 0)
+        harness_fail(h, "%s", err.text);
+}
+
+static void expect(struct harness *h, struct websocket *ws, const char *text)
+{
+    if (!websocket_wait(ws, text, harness_deadline(PATIENCE_MS)))
+        harness_fail(h, "\"%s\" has not come over the WebSocket, but:\n%s", text,
+                     websocket_text(ws));
+}
+
+/* Publishes the reading with a reply subject, so that its stream answers when it is stored. */
+static void publish_reading(struct harness *h, struct websocket *ws)
+{
+    char text[TEXT_SIZE];
+    snprintf(text, sizeof(text),
+             "SUB _INBOX.device.* 1\r\nPUB sensors.value _INBOX.device.1 %zu\r\n%s\r\n",
+             strlen(READING), READING);
+    say(h, ws, text);
+    expect(h, ws, "{\"stream\":\"clientA_sensor\", \"seq\":1}");
+}
+
+static void test_a_reading_by_websocket_raises_an_alert(struct harness *h)
+{
+    struct gateway gateway = start(h, false);
+    struct websocket *ws = dial(h, &gateway);
+    expect(h, ws, "INFO {");
+    say(h, ws, "CONNECT {\"verbose\":false,\"pedantic\":false}\r\n");
+    publish_reading(h, ws);
+    expect_one_alert(h);
+}
+
+static void test_a_web_page_from_elsewhere_is_refused(struct harness *h)
+{
+    struct gateway gateway = start(h, false);
+    struct websocket *ws = NULL;
+    struct error err;
+    int status;
+    assert_int_equal(websocket_open(&ws, gateway.websocket_port, "http://elsewhere.example",
+                                    &status, harness_deadline(PATIENCE_MS), &err),
+                     -1);
+    assert_int_equal(status, 403);
+}
+
+/* ---- users ---- */
+
+static void test_an_mqtt_device_publishes_readings_and_nothing_else(struct harness *h)
+{
+    struct gateway gateway = start(h, true);
+    assert_int_equal(mqtt_publish(h, &gateway, "wrong", "sensors/value", READING),
+                     MQTT_NOT_AUTHORISED);
+    mqtt_publish(h, &gateway, "of-a-device", "alerts/high",
+                 "{}"); /* MQTT 3.1.1 has no word for no */
+    assert_int_equal(mqtt_publish(h, &gateway, "of-a-device", "sensors/value", READING), 0);
+    expect_one_alert(h);
+}
+
+static void test_a_websocket_device_publishes_readings_and_nothing_else(struct harness *h)
+{
+    struct gateway gateway = start(h, true);
+    struct websocket *ws = dial(h, &gateway);
+    say(h, ws, "CONNECT {\"verbose\":false,\"user\":\"device\",\"pass\":\"of-a-device\"}\r\n");
+    say(h, ws, "PUB alerts.high 2\r\n{}\r\n");
+    expect(h, ws, "Permissions Violation for Publish to \"alerts.high\"");
+    publish_reading(h, ws);
+    expect_one_alert(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        harness_test_with(test_a_reading_by_mqtt_raises_an_alert, .no_server = true),
+        harness_test_with(test_a_reading_by_websocket_raises_an_alert, .no_server = true),
+        harness_test_with(test_a_web_page_from_elsewhere_is_refused, .no_server = true),
+        harness_test_with(test_an_mqtt_device_publishes_readings_and_nothing_else,
+                          .no_server = true, .user = "tidemill", .password = "of-a-mill"),
+        harness_test_with(test_a_websocket_device_publishes_readings_and_nothing_else,
+                          .no_server = true, .user = "tidemill", .password = "of-a-mill"),
+    };
+    return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
+}
