@@ -29,11 +29,10 @@ struct gateway {
 
 static char *read_source(struct harness *h, const char *path)
 {
-    const char *name = harness_source_path(h, path);
-    FILE *file = fopen(name, "re");
+    FILE *file = fopen(harness_source_path(h, path), "re");
     char *text = calloc(1, 1 << 16);
-    if (file == NULL || text == NULL)
-        harness_fail(h, "cannot read %s", name);
+    assert_non_null(file);
+    assert_non_null(text);
     size_t size = fread(text, 1, (1 << 16) - 1, file);
     fclose(file);
     assert_true(size > 0);
