@@ -158,7 +158,7 @@ static void ask_fewer_times(struct pull *pull)
 
 static void on_limit(struct pull *pull, int code, const char *description, int64_t now_ns)
 {
-    pull->counts.ended++;
+    pull->counts.refused++;
     forget_requests(pull);
     back_off(pull, now_ns);
     pull->doubts++;
@@ -203,6 +203,7 @@ static void on_status(struct pull *pull, const struct wire_message *message, int
         on_limit(pull, code, description, now_ns);
         break;
     case PULL_STATUS_DELETED:
+        pull->counts.lost++;
         forget_requests(pull);
         back_off(pull, now_ns);
         doubt(pull, "the consumer was deleted");

@@ -40,9 +40,9 @@ struct pull_counts {
     uint64_t messages;
     uint64_t heartbeats;
     uint64_t ended;       /* 404, 408, 409: normal ends of requests */
-    uint64_t lost;        /* times all requests were taken for lost */
+    uint64_t lost;        /* times all requests were gone: silence, a new leader, no consumer */
     uint64_t unavailable; /* 503 */
-    uint64_t refused;     /* 400, 409 push based, ... */
+    uint64_t refused;     /* 400, 409 push based, over a limit, ... */
 };
 
 int pull_open(struct pull **pull, struct link *link, unsigned index,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mill/pipeline_internal.h"
+#include "mill/tally.h"
 #include "mill/telemetry.h"
 
 #include <inttypes.h>
@@ -108,8 +109,9 @@ int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine 
         .dead_letter_root = pipeline->options.config->dead_letter_subject,
         .rules_version = engine_version(engine),
         .term_reasons = pipeline->term_reasons,
+        .wall_offset_ns = clock_wall_ns() - clock_monotonic_ns(),
     };
-    engine_put_to_work(engine, pipeline->options.activity, link_max_payload(link));
+    pipeline_put_to_work(pipeline, engine);
     return 0;
 }
 
@@ -232,10 +234,17 @@ static void take_arrivals(struct pipeline *pipeline, int64_t now_ns)
 {
     for (size_t i = 0; i < pipeline->options.source_count; i++) {
         struct source *source = &pipeline->sources[i];
+        uint64_t pending = 0; /* ack.pending may be that of a status */
+        bool arrived = false;
         struct ack_subject ack;
         struct wire_message *message;
-        while ((message = pull_next(source->pull, &ack, now_ns)) != NULL)
+        while ((message = pull_next(source->pull, &ack, now_ns)) != NULL) {
             take_in(pipeline, source, message, &ack, now_ns);
+            pending = ack.pending;
+            arrived = true;
+        }
+        if (arrived)
+            tally_arrived(source->counters, pending, now_ns);
     }
 }
 
@@ -317,6 +326,7 @@ static void on_tick(struct pipeline *pipeline, int64_t now_ns)
     refusals_tick(&pipeline->refusals, now_ns);
     counter_set(pipeline->options.counters->lua_bytes, engine_memory(pipeline->current->engine));
     counter_set(pipeline->options.counters->connected, link_connected(pipeline->link));
+    pipeline->settler.wall_offset_ns = clock_wall_ns() - clock_monotonic_ns();
 }
 
 /* Timers publish too, and so do handlers that sleep: they wait as messages do. */
@@ -348,9 +358,8 @@ bool pipeline_round(struct pipeline *pipeline)
     now_ns = clock_monotonic_ns();
     for (size_t i = 0; i < pipeline->options.source_count; i++) {
         struct source *source = &pipeline->sources[i];
-        const char *why;
         pull_round(source->pull, now_ns, held);
-        counter_set(source->counters->doubts, pull_doubts(source->pull, &why));
+        tally_pull(source->counters, source->pull);
     }
     outbox_collect(pipeline->outbox);
     pipeline_collect(pipeline);

@@ -12,6 +12,7 @@
 #include "mill/delivery.h"
 #include "mill/outbox.h"
 #include "mill/progress.h"
+#include "mill/rule_book.h"
 #include "ops/health.h"
 #include "rules/engine.h"
 
@@ -42,6 +43,7 @@ struct pipeline_options {
     struct health *health;
     struct worker_counters *counters;
     struct source_counters *source_counters; /* by position in config->sources */
+    struct rule_book *rules;
     struct engine_activity *activity;
 };
 

@@ -35,6 +35,9 @@ struct pipeline {
     size_t garbage_count, garbage_capacity;
 };
 
+/* Lets an engine work: connects it with the watchdog and its rules with their counters. */
+void pipeline_put_to_work(struct pipeline *pipeline, struct engine *engine);
+
 /* Gives the message to the rules that want it. The delivery may be settled and gone on return. */
 void pipeline_start(struct pipeline *pipeline, struct delivery *delivery);
 

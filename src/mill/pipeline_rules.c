@@ -32,7 +32,7 @@ void pipeline_finish(struct pipeline *pipeline, struct delivery *delivery)
     pipeline_discard(pipeline, delivery->latest);
     delivery_free(delivery);
     pull_settled(source->pull);
-    atomic_fetch_sub_explicit(&source->counters->in_flight, 1, memory_order_relaxed);
+    counter_sub(source->counters->in_flight, 1);
 }
 
 /* One thing less is open. */
@@ -48,6 +48,8 @@ static void close_one(struct pipeline *pipeline, struct delivery *delivery)
 
 static void fail_output(struct run *run, const char *error)
 {
+    if (!run->failed) /* a call is one error, whatever of it fails */
+        counter_add(run->counters->errors[REASON_OUTPUT], 1);
     run->failed = true;
     delivery_fail(run->delivery, VERDICT_AGAIN, "output", run->name, error, NULL);
 }
@@ -56,7 +58,12 @@ void pipeline_output_done(void *context, void *token, const struct outbox_result
 {
     struct pipeline *pipeline = context;
     struct worker_counters *counters = pipeline->options.counters;
-    counter_add(*(result->stored ? &counters->outputs_stored : &counters->outputs_failed), 1);
+    if (result->stored) {
+        counter_add(counters->outputs_stored, 1);
+        histogram_observe(&counters->publish_ack, &publish_ack_bounds, result->latency_ns);
+    } else {
+        counter_add(counters->outputs_failed, 1);
+    }
     if (result->duplicate)
         counter_add(counters->outputs_repeated, 1);
 
@@ -204,13 +211,21 @@ static void log_timer_failure(const struct pipeline *pipeline, const struct call
         log_debug(pipeline->name, "%s", result->traceback);
 }
 
+static void count_call(struct rule_counters *rule, const struct call_result *result)
+{
+    counter_add(rule->calls, 1);
+    histogram_observe(&rule->duration, &duration_bounds, result->elapsed_ns);
+    if (result->outcome == OUTCOME_RETRY)
+        counter_add(rule->errors[REASON_RETRY], 1);
+    else if (result->outcome != OUTCOME_DONE)
+        counter_add(rule->errors[reason_named(cause_name(result->cause))], 1);
+}
+
 static void on_finished(void *context, void *token, const struct call_result *result)
 {
     struct pipeline *pipeline = context;
     struct run *run = token;
-    counter_add(pipeline->options.counters->calls, 1);
-    if (result->outcome == OUTCOME_ERROR)
-        counter_add(pipeline->options.counters->call_errors, 1);
+    count_call(result->host_data, result);
     if (run == NULL) {
         if (result->outcome == OUTCOME_ERROR)
             log_timer_failure(pipeline, result);
@@ -220,6 +235,7 @@ static void on_finished(void *context, void *token, const struct call_result *re
     struct delivery *delivery = run->delivery;
     run->ended = true;
     run->rule = NULL;
+    run->counters = result->host_data;
     run->failed = result->outcome != OUTCOME_DONE;
     switch (result->outcome) {
     case OUTCOME_DONE:
@@ -453,6 +469,17 @@ void pipeline_engine_options(struct pipeline *pipeline, struct engine_options *o
 
 /* --- reload --- */
 
+void pipeline_put_to_work(struct pipeline *pipeline, struct engine *engine)
+{
+    const struct pipeline_options *options = &pipeline->options;
+    for (size_t i = 0; i < engine_rule_count(engine); i++) {
+        struct rule *rule = engine_rule_at(engine, i);
+        rule_set_host_data(rule, rule_book_counters(options->rules, rule_name(rule),
+                                                    (size_t)options->worker_id - 1));
+    }
+    engine_put_to_work(engine, options->activity, link_max_payload(pipeline->link));
+}
+
 int pipeline_try_swap(struct pipeline *pipeline, struct engine *engine, struct error *err)
 {
     return engine_carry_state(engine, pipeline->current->engine, err);
@@ -484,7 +511,7 @@ int pipeline_swap(struct pipeline *pipeline, struct engine *engine, struct error
 {
     if (engine_carry_state(engine, pipeline->current->engine, err) != 0)
         return -1;
-    engine_put_to_work(engine, pipeline->options.activity, link_max_payload(pipeline->link));
+    pipeline_put_to_work(pipeline, engine);
     struct generation *next = generation_new(engine, pipeline->generations + 1);
     if (next == NULL)
         return error_set(err, "out of memory");

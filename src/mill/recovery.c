@@ -42,8 +42,7 @@ struct recovery {
     uv_loop_t *loop;
     const struct config *config;
     struct control *control;
-    const struct source_counters *counters;
-    size_t worker_count;
+    const struct tally *tally;
     struct health *health;
     recovery_restored restored;
     void *context;
@@ -51,9 +50,8 @@ struct recovery {
 };
 
 int recovery_open(struct recovery **out, uv_loop_t *loop, const struct config *config,
-                  struct control *control, const struct source_counters *counters,
-                  size_t worker_count, struct health *health, recovery_restored restored,
-                  void *context, struct error *err)
+                  struct control *control, const struct tally *tally, struct health *health,
+                  recovery_restored restored, void *context, struct error *err)
 {
     struct recovery *recovery = calloc(1, sizeof(*recovery));
     struct watched *sources = calloc(config->source_count, sizeof(*sources));
@@ -65,8 +63,7 @@ int recovery_open(struct recovery **out, uv_loop_t *loop, const struct config *c
     *recovery = (struct recovery){.loop = loop,
                                   .config = config,
                                   .control = control,
-                                  .counters = counters,
-                                  .worker_count = worker_count,
+                                  .tally = tally,
                                   .health = health,
                                   .restored = restored,
                                   .context = context,
@@ -146,6 +143,7 @@ static void note_consumer(struct watched *watched, const struct consumer_counts 
         watched->consumer_replaced = true;
     watched->consumer_created_ns = counts->created_ns;
     watched->settled = (uint64_t)counts->acknowledged_sequence;
+    tally_consumer(watched->recovery->tally, watched->index, counts);
 }
 
 static void look(uv_work_t *work)
@@ -180,9 +178,8 @@ static void look(uv_work_t *work)
 static unsigned long long doubts_of(const struct recovery *recovery, unsigned source)
 {
     unsigned long long most = 0;
-    for (size_t i = 0; i < recovery->worker_count; i++) {
-        const struct source_counters *row = &recovery->counters[i * recovery->config->source_count];
-        unsigned long long doubts = counter_get(row[source].doubts);
+    for (size_t i = 0; i < recovery->tally->worker_count; i++) {
+        unsigned long long doubts = counter_get(tally_source(recovery->tally, i, source)->doubts);
         most = doubts > most ? doubts : most;
     }
     return most;

@@ -9,7 +9,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "bus/control.h"
-#include "mill/counters.h"
+#include "mill/tally.h"
 #include "ops/health.h"
 
 /*
@@ -36,13 +36,10 @@ struct recovery;
 typedef void (*recovery_restored)(void *context, unsigned source, bool replaced,
                                   uint64_t stream_id);
 
-/*
- * All pointers outlive it. `counters` holds a row of config->source_count for each worker.
- */
+/* All pointers outlive it. What the looks see of the consumers goes into the tally. */
 int recovery_open(struct recovery **recovery, uv_loop_t *loop, const struct config *config,
-                  struct control *control, const struct source_counters *counters,
-                  size_t worker_count, struct health *health, recovery_restored restored,
-                  void *context, struct error *err);
+                  struct control *control, const struct tally *tally, struct health *health,
+                  recovery_restored restored, void *context, struct error *err);
 void recovery_free(struct recovery *recovery); /* not while busy; NULL is fine */
 
 /* Call a few times a second. */

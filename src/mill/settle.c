@@ -56,9 +56,19 @@ static bool send_confirm(struct settler *settler, struct delivery *delivery, int
     return false;
 }
 
+/* `latency` counts what `acked` does. */
+static void count_acked(const struct settler *settler, const struct delivery *delivery,
+                        int64_t now_ns)
+{
+    struct source_counters *counters = delivery->source->counters;
+    counter_add(counters->acked, 1);
+    histogram_observe(&counters->latency, &latency_bounds,
+                      now_ns + settler->wall_offset_ns - delivery->ack.time_ns);
+}
+
 static bool acknowledge(struct settler *settler, struct delivery *delivery, int64_t now_ns)
 {
-    counter_add(delivery->source->counters->acked, 1);
+    count_acked(settler, delivery, now_ns);
     forget_progress(settler, delivery);
     if (delivery->source->config->confirm && !delivery->orphan)
         return send_confirm(settler, delivery, now_ns);
@@ -153,6 +163,7 @@ bool settle_dead_letter_done(struct settler *settler, struct delivery *delivery,
     send_term(settler, delivery);
     forget_progress(settler, delivery);
     counter_add(delivery->source->counters->dead, 1);
+    counter_add(delivery->source->counters->dead_of[reason_named(failure->reason)], 1);
     return true;
 }
 

@@ -28,6 +28,7 @@ struct settler {
     const char *dead_letter_root;
     const char *rules_version; /* of the current generation */
     bool term_reasons;         /* the server understands `+TERM reason` (2.10.4 and later) */
+    int64_t wall_offset_ns;    /* the wall clock's lead on the monotonic one, as of a moment ago */
 };
 
 /*

@@ -7,6 +7,8 @@
 #include "bus/provision.h"
 #include "mill/recovery.h"
 #include "mill/reload.h"
+#include "mill/status.h"
+#include "mill/tally.h"
 #include "mill/telemetry.h"
 #include "mill/watch.h"
 #include "mill/worker.h"
@@ -56,14 +58,14 @@ struct supervisor {
     struct watch *watch;
     struct health *health;
     struct telemetry *telemetry;
+    struct status *status;
     struct http *http;
     struct progress *progress;
     size_t worker_count;
     struct worker **workers;
     struct engine **engines;  /* the first ones, until the workers start */
     unsigned *worker_sources; /* a row of source_count for each worker */
-    struct worker_counters *worker_counters;
-    struct source_counters *source_counters; /* a row of source_count for each worker */
+    struct tally tally;
     struct engine_activity *activities;
     struct stat config_file; /* as it was at the start */
     int64_t started_ns;
@@ -107,15 +109,14 @@ static int make_workers(struct supervisor *supervisor, struct error *err)
     supervisor->workers = (struct worker **)calloc(count, sizeof(*supervisor->workers));
     supervisor->engines = (struct engine **)calloc(count, sizeof(*supervisor->engines));
     supervisor->worker_sources = calloc(count * sources, sizeof(*supervisor->worker_sources));
-    supervisor->worker_counters = calloc(count, sizeof(*supervisor->worker_counters));
-    supervisor->source_counters = calloc(count * sources, sizeof(*supervisor->source_counters));
     supervisor->activities = calloc(count, sizeof(*supervisor->activities));
     supervisor->progress = progress_new();
     if (supervisor->workers == NULL || supervisor->engines == NULL ||
-        supervisor->worker_sources == NULL || supervisor->worker_counters == NULL ||
-        supervisor->source_counters == NULL || supervisor->activities == NULL ||
+        supervisor->worker_sources == NULL || supervisor->activities == NULL ||
         supervisor->progress == NULL)
         return error_set(err, "out of memory");
+    if (tally_open(&supervisor->tally, count, sources, err) != 0)
+        return -1;
 
     for (size_t i = 0; i < count; i++) {
         unsigned *row = &supervisor->worker_sources[i * sources];
@@ -127,8 +128,9 @@ static int make_workers(struct supervisor *supervisor, struct error *err)
             .source_count = sources_of_worker(config, i, row),
             .progress = supervisor->progress,
             .health = supervisor->health,
-            .counters = &supervisor->worker_counters[i],
-            .source_counters = &supervisor->source_counters[i * sources],
+            .counters = &supervisor->tally.workers[i],
+            .source_counters = tally_source(&supervisor->tally, i, 0),
+            .rules = supervisor->tally.rules,
             .activity = &supervisor->activities[i],
         };
         if (worker_new(&supervisor->workers[i], &options, on_worker_change, supervisor, err) != 0)
@@ -185,8 +187,7 @@ static int start_workers(struct supervisor *supervisor, struct error *err)
             return -1;
     }
     if (recovery_open(&supervisor->recovery, &supervisor->loop, config, supervisor->control,
-                      supervisor->source_counters, supervisor->worker_count, supervisor->health,
-                      on_restored, supervisor, err) != 0)
+                      &supervisor->tally, supervisor->health, on_restored, supervisor, err) != 0)
         return -1;
     if (config->rules.watch && watch_open(&supervisor->watch, &supervisor->loop, config->rules.dir,
                                           on_files_changed, supervisor, err) != 0)
@@ -259,37 +260,13 @@ static void on_sighup(struct supervisor *supervisor)
 
 /* --- status --- */
 
-static void log_status(struct supervisor *supervisor)
+static void log_status(const struct supervisor *supervisor)
 {
-    const struct config *config = supervisor->config;
     log_info("status", "rules version %s, %zu rule%s, %zu worker%s",
              reload_version(supervisor->reload), reload_rule_count(supervisor->reload),
              plural(reload_rule_count(supervisor->reload)), supervisor->worker_count,
              plural(supervisor->worker_count));
-    for (size_t w = 0; w < supervisor->worker_count; w++) {
-        const struct worker_counters *worker = &supervisor->worker_counters[w];
-        log_info("status",
-                 "worker %zu: %s, %llu calls (%llu errors), outputs %llu stored (%llu repeated) "
-                 "%llu failed, %llu reconnects, Lua %llu KiB",
-                 w + 1, worker_connected(supervisor->workers[w]) ? "connected" : "not connected",
-                 counter_get(worker->calls), counter_get(worker->call_errors),
-                 counter_get(worker->outputs_stored), counter_get(worker->outputs_repeated),
-                 counter_get(worker->outputs_failed), counter_get(worker->reconnects),
-                 counter_get(worker->lua_bytes) / 1024);
-        for (size_t i = 0; i < config->source_count; i++) {
-            const struct source_counters *source =
-                &supervisor->source_counters[w * config->source_count + i];
-            if ((size_t)config->sources[i].workers > w)
-                log_info("status",
-                         "worker %zu, %s/%s: %llu delivered (%llu again), %llu acked (%llu "
-                         "unmatched), %llu given back, %llu dead, %llu in flight",
-                         w + 1, config->sources[i].stream, config->sources[i].durable,
-                         counter_get(source->delivered), counter_get(source->redelivered),
-                         counter_get(source->acked), counter_get(source->unmatched),
-                         counter_get(source->naked), counter_get(source->dead),
-                         counter_get(source->in_flight));
-        }
-    }
+    status_log(supervisor->config, &supervisor->tally);
 }
 
 /* --- the clock --- */
@@ -394,6 +371,7 @@ static void on_poke(uv_async_t *handle)
         all_workers(supervisor, WORKER_RUNNING)) {
         supervisor->told_running = true;
         report_connection(supervisor);
+        recovery_tick(supervisor->recovery); /* ready from now on, not from the next tick on */
         log_info("supervisor", "running: rules version %s, %zu rule%s, %zu worker%s",
                  reload_version(supervisor->reload), reload_rule_count(supervisor->reload),
                  plural(reload_rule_count(supervisor->reload)), supervisor->worker_count,
@@ -501,8 +479,9 @@ static int open_http(struct supervisor *supervisor, struct error *err)
 {
     const struct config *config = supervisor->config;
     if (process_metrics_open(TIDEMILL_VERSION, err) != 0 ||
-        telemetry_open(&supervisor->telemetry, config, supervisor->worker_counters,
-                       supervisor->source_counters, supervisor->worker_count, err) != 0)
+        telemetry_open(&supervisor->telemetry, config, &supervisor->tally, supervisor->health,
+                       err) != 0 ||
+        status_open(&supervisor->status, config, &supervisor->tally, supervisor->health, err) != 0)
         return -1;
     telemetry_rules(supervisor->telemetry, reload_version(supervisor->reload));
     if (config->http_listen == NULL)
@@ -551,13 +530,13 @@ static void release(struct supervisor *supervisor)
     recovery_free(supervisor->recovery);
     control_close(supervisor->control);
     progress_free(supervisor->progress);
+    status_close(supervisor->status);
     health_close(supervisor->health);
     free((void *)supervisor->workers);
     free((void *)supervisor->engines);
     free(supervisor->worker_sources);
-    free(supervisor->worker_counters);
-    free(supervisor->source_counters);
     free(supervisor->activities);
+    tally_close(&supervisor->tally);
 }
 
 int supervisor_run(const struct config *config)

@@ -7,24 +7,23 @@
 
 #include "base/config.h"
 #include "base/error.h"
-#include "mill/counters.h"
+#include "mill/tally.h"
+#include "ops/health.h"
 #include "rules/engine.h"
 
 /*
- * Telemetry: shows the workers' counters, the reloads and the rules' own metrics in the registry
- * (ops/metrics.h). The counters are read when somebody asks for /metrics, so the way of a message
- * pays one relaxed addition for each.
+ * Telemetry: shows the tally, the reloads and the rules' own metrics in the registry
+ * (ops/metrics.h). The tally is read and added up when somebody asks for /metrics, so the way of a
+ * message pays a few plain additions for it. docs/operations.md has the table of the metrics.
  *
  * Threads: telemetry_open and _close on the supervisor's; the rest on any.
  */
 
 struct telemetry;
 
-/* `source_counters` holds a row of config->source_count for each worker. All outlive it. */
+/* All pointers outlive it. */
 int telemetry_open(struct telemetry **telemetry, const struct config *config,
-                   const struct worker_counters *workers,
-                   const struct source_counters *source_counters, size_t worker_count,
-                   struct error *err);
+                   const struct tally *tally, struct health *health, struct error *err);
 void telemetry_close(struct telemetry *telemetry); /* NULL is fine */
 
 /* Rules of this version are at work now: after the first load and each reload. */

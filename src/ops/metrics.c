@@ -469,6 +469,16 @@ void metric_histogram_observe(struct metric_histogram *histogram, double value)
     number_add(&histogram->sum, value);
 }
 
+void metric_histogram_set(struct metric_histogram *histogram, const uint64_t *buckets, double sum)
+{
+    const struct metric *metric = histogram->metric;
+    if (metric == NULL)
+        return;
+    for (size_t i = 0; i <= metric->bound_count; i++)
+        atomic_store_explicit(&histogram->buckets[i], buckets[i], memory_order_relaxed);
+    number_set(&histogram->sum, sum);
+}
+
 double metric_counter_value(const struct metric_counter *counter)
 {
     return number_get(&counter->value);

@@ -2,6 +2,7 @@
 #define TIDEMILL_OPS_METRICS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -77,6 +78,9 @@ void metric_counter_add(struct metric_counter *counter, double n);
 /* For what is counted elsewhere and copied at the time of a scrape. Only one thread may set a
  * counter. */
 void metric_counter_set(struct metric_counter *counter, double total);
+
+/* The same for a histogram: `buckets` has one more than it has bounds, each the count of its own. */
+void metric_histogram_set(struct metric_histogram *histogram, const uint64_t *buckets, double sum);
 
 void metric_gauge_set(struct metric_gauge *gauge, double value);
 void metric_gauge_add(struct metric_gauge *gauge, double n);

@@ -311,8 +311,10 @@ static void resume(struct call *call)
     limits_arm(&engine->limits, timeout > 0 ? began + timeout - call->spent_ns : INT64_MAX);
     engine->current = call;
     call->wait = WAIT_NONE;
-    if (!call->started)
+    if (!call->started) {
+        call->began_ns = began;
         lua_pushcfunction(call->thread, body); /* body */
+    }
     call->started = true;
     int results = 0;
     int status = lua_resume(call->thread, engine->L, 0, &results);
@@ -322,7 +324,8 @@ static void resume(struct call *call)
     engine->limits.deadline_ns = outer_limits.deadline_ns;
     engine->limits.expired = outer_limits.expired;
     engine->limits.out_of_memory = outer_limits.out_of_memory;
-    call->spent_ns += clock_monotonic_ns() - began;
+    call->left_ns = clock_monotonic_ns();
+    call->spent_ns += call->left_ns - began;
     if (outer == NULL)
         activity_end(engine->activity);
 }
@@ -333,7 +336,8 @@ static void settle_waiting(struct call *call)
     struct engine *engine = call->engine;
     struct call *outer = engine->current;
     engine->current = call;
-    limits_arm(&engine->limits, clock_monotonic_ns() + FAILURE_TIME_NS);
+    call->left_ns = clock_monotonic_ns();
+    limits_arm(&engine->limits, call->left_ns + FAILURE_TIME_NS);
     settle(call, LUA_YIELD);
     engine->current = outer;
 }
@@ -419,7 +423,9 @@ static void report(struct call *call)
                                  .traceback = call->traceback,
                                  .outputs = done ? call->outputs.items : NULL,
                                  .output_count = done ? call->outputs.count : 0,
-                                 .duration_ns = call->spent_ns};
+                                 .duration_ns = call->spent_ns,
+                                 .elapsed_ns = call->left_ns - call->began_ns,
+                                 .host_data = rule->host_data};
     call->generation = 0; /* its msg is dead from here on */
     if (call->timer != NULL)
         schedule_ended(call->timer);
@@ -502,8 +508,11 @@ void call_abort(struct call *call, const char *why)
 void call_report_unstarted(struct rule *rule, void *token, enum cause cause, const char *why)
 {
     const struct engine_host *host = &rule->engine->options.host;
-    struct call_result result = {
-        .rule = rule->file->name, .outcome = OUTCOME_ERROR, .cause = cause, .error = why};
+    struct call_result result = {.rule = rule->file->name,
+                                 .outcome = OUTCOME_ERROR,
+                                 .cause = cause,
+                                 .error = why,
+                                 .host_data = rule->host_data};
     if (host->finished != NULL)
         host->finished(host->context, token, &result);
 }

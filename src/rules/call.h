@@ -46,6 +46,8 @@ struct call {
     bool started;
     int closing;      /* how many coroutines are being closed: their __close methods cannot yield */
     int64_t spent_ns; /* running, not waiting */
+    int64_t began_ns; /* when it started, by the real clock */
+    int64_t left_ns;  /* when its code ran last */
     struct outputs outputs;
 
     bool ended; /* there is a verdict; it is in `outcome` and so on */

@@ -264,6 +264,11 @@ const char *rule_name(const struct rule *rule)
     return rule->file->name;
 }
 
+void rule_set_host_data(struct rule *rule, void *host_data)
+{
+    rule->host_data = host_data;
+}
+
 bool rule_enabled(const struct rule *rule)
 {
     return rule->enabled;

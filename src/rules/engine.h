@@ -91,6 +91,8 @@ struct call_result {
     const struct output *outputs;
     size_t output_count;
     int64_t duration_ns; /* time spent running, without waiting */
+    int64_t elapsed_ns;  /* from the start to the end, with it */
+    void *host_data;     /* what rule_set_host_data has set for this rule */
 };
 
 /*
@@ -212,6 +214,9 @@ struct rule *engine_rule_at(const struct engine *engine, size_t index);
 struct rule *engine_rule_named(const struct engine *engine, const char *name); /* NULL: none */
 const char *rule_name(const struct rule *rule);
 bool rule_enabled(const struct rule *rule);
+
+/* Something of the host's own to find again in each call_result of the rule; NULL until set. */
+void rule_set_host_data(struct rule *rule, void *host_data);
 
 /* Calls `visit` with each pattern of the rule's `subjects`. */
 void rule_each_subject(const struct rule *rule, void (*visit)(void *context, const char *pattern),

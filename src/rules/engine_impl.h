@@ -45,6 +45,7 @@ struct rule {
     struct engine *engine;
     const struct rule_file *file;
     size_t index;
+    void *host_data;
     bool enabled;
     size_t concurrency;
     lua_ref environment, modules, states; /* tables */
