@@ -427,7 +427,8 @@ void telemetry_reloaded(struct telemetry *telemetry, bool ok, double seconds)
     const char *const labels[] = {ok ? "ok" : "failed", NULL};
     metric_counter_add(metric_counter(telemetry->reloads, labels), 1);
     metric_gauge_set(telemetry->reload_seconds, seconds);
-    metric_gauge_set(telemetry->reload_attempt, now_seconds());
+    if (!ok) /* else telemetry_rules follows, which sets this and the success to the same time */
+        metric_gauge_set(telemetry->reload_attempt, now_seconds());
 }
 
 void telemetry_paused(const char *step, int64_t pause_ns)
