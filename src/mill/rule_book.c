@@ -41,7 +41,8 @@ static int add_row(struct rule_book *book, const char *name)
         return -1;
     }
     memset(workers, 0, size);
-    *row = (struct row){copy, workers};
+    row->name = copy;
+    row->workers = workers;
     atomic_store_explicit(&book->count, count + 1, memory_order_release);
     return 0;
 }
