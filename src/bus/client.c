@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "bus/closed_gate.h"
+#include "bus/denial.h"
 #include "bus/json_scan.h"
 #include "bus/options.h"
 
@@ -64,14 +65,13 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
                      void *context)
 {
     struct client *client = context;
-    const char *text = NULL;
+    struct error err;
     (void)subscription;
     if (status != NATS_NOT_PERMITTED)
         return; /* the others show where they are met: a timeout, a lost message */
-    natsConnection_GetLastError(connection, &text);
+    denial_text_error(denial_text(connection, status), &err);
     pthread_mutex_lock(&client->lock);
-    snprintf(client->refusal, sizeof(client->refusal), "%s",
-             text != NULL ? text : natsStatus_GetText(status));
+    snprintf(client->refusal, sizeof(client->refusal), "%.255s", err.text);
     pthread_mutex_unlock(&client->lock);
 }
 
@@ -403,7 +403,7 @@ int client_subscribe(struct client *client, const char *pattern, struct error *e
     /* A refusal came before the flush's answer. */
     const char *refusal = NULL;
     if (natsConnection_GetLastError(client->connection, &refusal) == NATS_NOT_PERMITTED)
-        return error_set(err, "%s: %s", client->url, refusal);
+        return error_prefix((denial_text_error(refusal, err), err), "%s", client->url);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "bus/closed_gate.h"
 #include "bus/control_internal.h"
+#include "bus/denial.h"
 #include "bus/options.h"
 #include "bus/server_info.h"
 
@@ -37,21 +38,20 @@ struct control {
 
     atomic_uint refusals;     /* permission violations so far */
     pthread_mutex_t why_lock; /* guards `refusal` */
-    char refusal[256];        /* the last one, in the server's words */
+    char refusal[256];        /* the last one */
 };
 
 static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
                      void *context)
 {
     struct control *control = context;
-    const char *text = NULL;
+    const char *text = denial_text(connection, status);
+    struct error err;
     (void)subscription;
-    natsConnection_GetLastError(connection, &text);
-    if (text == NULL || *text == '\0')
-        text = natsStatus_GetText(status);
     if (status == NATS_NOT_PERMITTED) {
+        denial_text_error(text, &err);
         pthread_mutex_lock(&control->why_lock);
-        snprintf(control->refusal, sizeof(control->refusal), "%s", text);
+        snprintf(control->refusal, sizeof(control->refusal), "%.255s", err.text);
         pthread_mutex_unlock(&control->why_lock);
         atomic_fetch_add(&control->refusals, 1);
     } else {

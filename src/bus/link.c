@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/closed_gate.h"
+#include "bus/denial.h"
 #include "bus/link_internal.h"
 #include "bus/options.h"
 
@@ -160,37 +161,16 @@ static void on_closed(natsConnection *connection, void *closure)
 }
 
 /*
- * The subject of `Permissions Violation for Publish to "alerts.x"`, which the server writes as Go
- * quotes a string; malloc'ed. NULL: another error.
+ * A barrier is denied where the user may not publish to an inbox. That says as much as its coming
+ * round: the server has seen all that was sent before.
  */
-static char *denied_subject(const char *text)
+static bool is_barrier(const struct link *link, const struct denial *denial)
 {
-    static const char denial[] = "Permissions Violation for Publish to \"";
-    const char *from = strcasestr(text, denial);
-    char *subject = from != NULL ? strdup(from + sizeof(denial) - 1) : NULL;
-    if (subject == NULL)
-        return NULL;
-    char *end = subject;
-    for (const char *at = subject; *at != '\0' && *at != '"'; at++) {
-        if (at[0] == '\\' && (at[1] == '"' || at[1] == '\\'))
-            at++;
-        *end++ = *at;
-    }
-    *end = '\0';
-    return subject;
-}
-
-/*
- * The text of this very error is the calling thread's; the connection's is that of its latest
- * error, so that of ten denials in a row it would name the last subject ten times (3.4.1).
- */
-static const char *error_text(natsConnection *connection, natsStatus status)
-{
-    natsStatus of_thread = NATS_OK;
-    const char *text = nats_GetLastError(&of_thread);
-    if (of_thread != status || text == NULL || text[0] == '\0')
-        natsConnection_GetLastError(connection, &text);
-    return text != NULL && text[0] != '\0' ? text : natsStatus_GetText(status);
+    const char *subject = denial->subject;
+    return !denial->subscribe &&
+           strncmp(subject, link->inbox, link->reply_prefix_size - strlen(".r.")) == 0 &&
+           strlen(subject) > link->reply_prefix_size &&
+           subject[link->reply_prefix_size] == REPLY_BARRIER;
 }
 
 static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
@@ -198,16 +178,27 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
 {
     (void)subscription;
     struct link *link = closure;
-    const char *text = error_text(connection, status);
-    char *denied = status == NATS_NOT_PERMITTED ? denied_subject(text) : NULL;
-    if (denied != NULL) {
-        append(link, (struct inbound){.denied = denied});
+    struct denial denial;
+    struct error err;
+    const char *text = denial_text(connection, status);
+    bool denied = status == NATS_NOT_PERMITTED && denial_read(&denial, text);
+    char *subject = denied && !denial.subscribe ? strdup(denial.subject) : NULL;
+    if (denied && is_barrier(link, &denial)) {
+        free(subject);
+        const char *tail = denial.subject + link->reply_prefix_size;
+        append(link, (struct inbound){.kind = REPLY_BARRIER,
+                                      .token = strtoull(tail + strlen("b."), NULL, 10)});
         return;
     }
+    if (subject != NULL) {
+        append(link, (struct inbound){.denied = subject});
+        return;
+    }
+    denial_text_error(text, &err);
     pthread_mutex_lock(&link->lock);
-    snprintf(link->why, sizeof(link->why), "%s", text);
+    snprintf(link->why, sizeof(link->why), "%s", err.text);
     pthread_mutex_unlock(&link->lock);
-    log_warn("nats", "%s", text);
+    log_write(denied ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "nats", "%s", err.text);
 }
 
 /* --- opening and closing --- */

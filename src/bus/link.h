@@ -102,7 +102,10 @@ int link_publish_reply(struct link *link, const char *subject, const char *reply
 void link_consumer_name(const struct link *link, char *name, size_t size, enum reply_kind kind,
                         uint64_t token);
 
-/* Sends a message to itself: its reply means that the server has seen all that was sent before. */
+/*
+ * Sends a message to itself: its reply means that the server has seen all that was sent before. So
+ * does its refusal, where the user may not publish to an inbox; it looks like the reply.
+ */
 int link_barrier(struct link *link, uint64_t token);
 
 /*

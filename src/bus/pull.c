@@ -35,6 +35,7 @@ struct pull {
     int64_t not_before_ns; /* backing off until then */
     int64_t backoff_ns;
     int64_t last_message_ns;
+    bool denied; /* the last request was */
     bool draining, unsubscribed;
     int64_t drain_started_ns;
     unsigned doubts;
@@ -114,6 +115,7 @@ static void trust(struct pull *pull, int64_t now_ns)
 {
     pull->last_traffic_ns = now_ns;
     pull->doubts = 0;
+    pull->denied = false;
     pull->backoff_ns = BACKOFF_MIN_NS;
 }
 
@@ -220,6 +222,26 @@ static void on_status(struct pull *pull, const struct wire_message *message, int
         pull->doubts++;
         break;
     }
+}
+
+bool pull_denied(struct pull *pull, const char *subject, int64_t now_ns)
+{
+    if (strncmp(subject, pull->subject, strlen(subject)) != 0 ||
+        (strlen(subject) < LINK_DENIED_CUT && strcmp(subject, pull->subject) != 0))
+        return false;
+    pull->denied = true;
+    if (pull->credit == 0)
+        return true; /* each open request is denied: the first of them has said it */
+    pull->counts.refused++;
+    forget_requests(pull);
+    back_off(pull, now_ns);
+    doubt(pull, "permission is missing");
+    return true;
+}
+
+bool pull_is_denied(const struct pull *pull)
+{
+    return pull->denied;
 }
 
 struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64_t now_ns)

@@ -60,6 +60,15 @@ struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64
 void pull_settled(struct pull *pull);
 
 /*
+ * The server has denied a publish to this subject: whether it was a request of this pull. It is
+ * tried again, with a growing wait.
+ */
+bool pull_denied(struct pull *pull, const char *subject, int64_t now_ns);
+
+/* Whether the last request was denied: the user has no permission for it. */
+bool pull_is_denied(const struct pull *pull);
+
+/*
  * Sends requests where the window has room and notices silence. Call after pull_next has returned
  * NULL, at least a few times a second. With `hold` no new request is sent (the output buffer is
  * full).

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "bus/closed_gate.h"
+#include "bus/denial.h"
 #include "bus/inbox.h"
 #include "bus/options.h"
 #include "bus/requests_internal.h"
@@ -46,14 +47,13 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
                      void *context)
 {
     struct requests *requests = context;
-    const char *text = NULL;
+    struct error err;
     (void)subscription;
     if (status != NATS_NOT_PERMITTED)
         return; /* the others show in answers that do not come */
-    natsConnection_GetLastError(connection, &text);
+    denial_text_error(denial_text(connection, status), &err);
     pthread_mutex_lock(&requests->lock);
-    snprintf(requests->refusal, sizeof(requests->refusal), "%s",
-             text != NULL ? text : natsStatus_GetText(status));
+    snprintf(requests->refusal, sizeof(requests->refusal), "%.255s", err.text);
     pthread_mutex_unlock(&requests->lock);
 }
 

@@ -23,6 +23,7 @@ struct source_counters {
     atomic_ullong dead;       /* stored as dead letters, then termed */
     atomic_ullong in_flight;  /* now */
     atomic_ullong doubts;     /* now: pull_doubts() */
+    atomic_ullong denied;     /* now: pull_is_denied(), 0 or 1 */
     atomic_ullong pending;    /* at the server when the last message left it */
     atomic_ullong pending_ns; /* clock_monotonic_ns of that; 0: no message yet */
     atomic_ullong requests;   /* pull requests, and what came back for them: pull_counts() */

@@ -386,9 +386,36 @@ int64_t pipeline_due_ns(const struct pipeline *pipeline)
 
 /* --- what happens outside --- */
 
+static bool deny_pull(struct pipeline *pipeline, const char *subject, int64_t now_ns)
+{
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        if (pull_denied(pipeline->sources[i].pull, subject, now_ns))
+            return true; /* the supervisor's looks tell it */
+    }
+    return false;
+}
+
+/* Acknowledgements are many: told with measure. */
+static bool deny_ack(struct pipeline *pipeline, const char *subject, int64_t now_ns)
+{
+    struct ack_subject ack;
+    char why[REFUSALS_WHY_SIZE];
+    if (ack_subject_parse(subject, &ack) != 0)
+        return false;
+    snprintf(
+        why, sizeof(why),
+        "permission is missing: the server denies this user to publish to $JS.ACK.%.*s.%.*s.>, "
+        "so nothing is acknowledged and all comes again",
+        (int)ack.stream_size, ack.stream, (int)ack.consumer_size, ack.consumer);
+    refusals_note(&pipeline->refusals, now_ns, why);
+    return true;
+}
+
 void pipeline_denied(struct pipeline *pipeline, const char *subject)
 {
-    if (outbox_denied(pipeline->outbox, subject, clock_monotonic_ns()) == 0)
+    int64_t now_ns = clock_monotonic_ns();
+    if (outbox_denied(pipeline->outbox, subject, now_ns) == 0 &&
+        !deny_pull(pipeline, subject, now_ns) && !deny_ack(pipeline, subject, now_ns))
         log_warn(pipeline->name,
                  "permission is missing: the server denies this user to publish "
                  "to %s",

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_SIZE = 256 };
+enum { NAME_SIZE = 256, WHY_SIZE = 600 };
 
 #define WAIT_FIRST_NS   NS_PER_S
 #define WAIT_LONGEST_NS (4 * NS_PER_S) /* what is back is found within a few seconds */
@@ -185,6 +185,23 @@ static unsigned long long doubts_of(const struct recovery *recovery, unsigned so
     return most;
 }
 
+/* Why the pulls get no answer though the consumer is there. */
+static void explain_silence(const struct watched *watched, char *text, size_t size)
+{
+    const struct recovery *recovery = watched->recovery;
+    const struct source_config *source = config_of(watched);
+    bool denied = false;
+    for (size_t i = 0; i < recovery->tally->worker_count; i++)
+        denied = denied || counter_get(tally_source(recovery->tally, i, watched->index)->denied);
+    if (denied)
+        snprintf(text, size,
+                 "permission is missing: the server denies this user to publish to "
+                 "$JS.API.CONSUMER.MSG.NEXT.%s.%s",
+                 source->stream, source->durable);
+    else
+        snprintf(text, size, "it is there, but does not answer the pulls");
+}
+
 static void wait_longer(struct watched *watched)
 {
     watched->not_before_ns = watched->last_look_ns + watched->wait_ns;
@@ -206,7 +223,7 @@ static void on_looked(uv_work_t *work, int status)
     struct watched *watched = work->data;
     struct recovery *recovery = watched->recovery;
     unsigned long long doubts = doubts_of(recovery, watched->index);
-    char name[NAME_SIZE];
+    char name[NAME_SIZE], why[WHY_SIZE];
     (void)status;
     recovery_check_name(config_of(watched), name, sizeof(name));
     watched->busy = false;
@@ -226,7 +243,8 @@ static void on_looked(uv_work_t *work, int status)
         complain(watched, name, watched->error.text);
         return;
     } else if (doubts >= DOUBTS_UNREADY) {
-        complain(watched, name, "it is there, but does not answer the pulls");
+        explain_silence(watched, why, sizeof(why));
+        complain(watched, name, why);
     } else {
         log_debug("supervisor", "%s: settled up to sequence %" PRIu64, name, watched->settled);
     }

@@ -57,6 +57,7 @@ void tally_pull(struct source_counters *counters, const struct pull *pull)
     const char *why;
     const struct pull_counts *counts = pull_counts(pull);
     counter_set(counters->doubts, pull_doubts(pull, &why));
+    counter_set(counters->denied, pull_is_denied(pull));
     counter_set(counters->requests, counts->requests);
     counter_set(counters->ended, counts->ended);
     counter_set(counters->heartbeats, counts->heartbeats);

@@ -218,7 +218,7 @@ static void test_a_subscription_that_is_not_permitted_is_an_error(struct harness
     struct process *tap =
         harness_tidemill(h, "tap", "secret", "--user", "bob", "--password", "right");
     assert_int_equal(harness_wait_exit(tap, 5000), 1);
-    expect_output(tap, "Permissions Violation");
+    expect_output(tap, "permission is missing: the server denies this user to subscribe to secret");
 }
 
 static void test_wrong_usage_is_one_line_with_the_nearest_word(struct harness *h)
