@@ -37,9 +37,19 @@ FILTER            := $(BUILD)/tests/filter.o
 CHAOS             := $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%.o,\
                        $(filter-out tests/chaos/main.c,$(wildcard tests/chaos/*.c)))
 
+# What the runner of the benchmark is made of, and the programs it compares tidemill with.
+BENCH             := $(patsubst %,$(BUILD)/bench/%.o,run stage trial usage workload samples latency \
+                       reading socket compare grow downstream) \
+                     $(patsubst %,$(BUILD)/tests/integration/%.o,server process loopback)
+REFERENCES        := $(patsubst %,$(BUILD)/bench/%,floor fetch drain)
+BENCH_FLAGS        = $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(N),--count $(N)) \
+                     $(if $(BYTES),--bytes $(BYTES)) $(if $(ALERTS),--alerts $(ALERTS)) \
+                     $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+                     $(if $(PROGRAMS),--programs "$(PROGRAMS)")
+
 FUZZERS           := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: bench-json fuzz all setup demo test unit chaos lint format clean help
+.PHONY: bench bench-json fuzz all setup demo test unit chaos lint format clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -70,6 +80,10 @@ chaos: setup ## kill, pause and reload at random, lose and double nothing (SEED=
 lint: setup ## format check, static analysis, shell and Lua lint, the include rules
 	@scripts/setup lint
 	@scripts/lint
+
+bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= PROGRAMS=)
+	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/bench/run $(REFERENCES)
+	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/bench/run $(BENCH_FLAGS)
 
 bench-json: setup ## the JSON codec beside lua-cjson
 	@$(MAKE) --no-print-directory $(BUILD)/bench/json
@@ -137,10 +151,21 @@ $(BUILD)/tests/integration_%: $(BUILD)/tests/integration/test_%.o $(HARNESS) $(F
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
-$(BUILD)/bench/%: bench/%.c $(LIBRARY)
+$(BUILD)/bench/%.o: bench/%.c
 	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) -Itests -MMD -MP -c -o $@ $<
+
+# Only the libraries a program calls: the yardsticks carry none for nothing.
+$(BUILD)/bench/%: $(BUILD)/bench/%.o
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(PKG_LIBS) -lm
+
+$(BUILD)/bench/json: $(LIBRARY)
+$(BUILD)/bench/run: $(BENCH) $(LIBRARY)
+$(BUILD)/bench/floor: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options reading) $(LIBRARY)
+$(BUILD)/bench/drain: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options) $(LIBRARY)
+$(BUILD)/bench/fetch: $(patsubst %,$(BUILD)/bench/%.o,options reading) $(LIBRARY)
 
 # Without the rest of the program: clang builds what a fuzzer needs with its own instrumentation.
 $(BUILD)/fuzz/json: tests/fuzz/fuzz_json.c $(wildcard src/rules/json*.[ch])
@@ -150,4 +175,4 @@ $(BUILD)/fuzz/json: tests/fuzz/fuzz_json.c $(wildcard src/rules/json*.[ch])
 	  $(PKG_CFLAGS) -o $@ $(filter %.c,$^) $(wildcard src/base/*.c) $(PKG_LIBS) -lm
 
 .SECONDARY:
--include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d)
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/bench/*.d)

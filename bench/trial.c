@@ -1,0 +1,302 @@
+#include "trial.h"
+
+#include <inttypes.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "usage.h"
+
+enum { FIRST_PULL_SID = 10, MIDDLE_SID, LAST_ACK_SID, TEXT_SIZE = 128, PATH_SIZE = 512 };
+
+static const int64_t START_NS = 30 * NS_PER_S; /* in which a program must begin */
+static const int64_t RUN_NS = 180 * NS_PER_S;  /* and in which it must end */
+static const int64_t STOP_NS = 30 * NS_PER_S;
+static const int64_t LOOK_NS = 250 * NS_PER_MS; /* how often it is seen whether it still lives */
+static const int64_t SETTLE_STEP_NS = NS_PER_MS;
+
+static bool is_cumulative(const char *program)
+{
+    return strstr(program, "-cumulative") != NULL;
+}
+
+static bool is_tidemill(const char *program)
+{
+    return strncmp(program, "tidemill", 8) == 0;
+}
+
+bool trial_knows(const char *program)
+{
+    static const char *const known[] = {"tidemill", "tidemill-cumulative", "floor", "fetch",
+                                        "drain",    "drain-cumulative"};
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+        if (strcmp(program, known[i]) == 0)
+            return true;
+    return false;
+}
+
+bool trial_raises_alerts(const char *program)
+{
+    return strncmp(program, "drain", 5) != 0;
+}
+
+/* --- starting and stopping --- */
+
+static int start_tidemill(struct stage *stage, const struct trial *trial, const char *stream,
+                          struct process_options *options, struct process **process,
+                          struct error *err)
+{
+    char config[1024], url[TEXT_SIZE], name[TEXT_SIZE];
+    const char *program = getenv("TIDEMILL");
+    snprintf(config, sizeof(config),
+             "return {\n"
+             "  sources = { { stream = \"%s\", durable = \"%s\", workers = %d, ack = \"%s\" } },\n"
+             "  rules = { dir = \"%s\" },\n"
+             "  http = false,\n"
+             "}\n",
+             stream, trial->name, trial->workers,
+             is_cumulative(trial->program) ? "cumulative" : "each", trial->rules);
+    snprintf(name, sizeof(name), "%s.lua", trial->name);
+    snprintf(url, sizeof(url), "NATS_URL=%s", stage_url(stage));
+    const char *const argv[] = {program != NULL ? program : "tidemill", "run", "-c", name, NULL};
+    const char *const environment[] = {url, "TIDEMILL_RULES", "TIDEMILL_HTTP", "TIDEMILL_LOG_LEVEL",
+                                       NULL};
+    if (stage_write(stage, name, config, err) != 0)
+        return -1;
+    options->argv = argv;
+    options->environment = environment;
+    return process_open(process, options, err);
+}
+
+/* A reference program lies beside the runner. */
+static int start_reference(struct stage *stage, const struct trial *trial, const char *stream,
+                           struct process_options *options, struct process **process,
+                           struct error *err)
+{
+    char own[PATH_SIZE], program[PATH_SIZE + TEXT_SIZE], limit[16], count[24];
+    const char *dash = strchr(trial->program, '-');
+    int size = dash == NULL ? (int)strlen(trial->program) : (int)(dash - trial->program);
+    ssize_t read = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    own[read > 0 ? read : 0] = '\0';
+    snprintf(program, sizeof(program), "%s/%.*s", dirname(own), size, trial->program);
+    snprintf(limit, sizeof(limit), "%d", trial->limit);
+    snprintf(count, sizeof(count), "%" PRIu64, trial->count);
+    const char *const argv[] = {program,
+                                "--url",
+                                stage_url(stage),
+                                "--stream",
+                                stream,
+                                "--durable",
+                                trial->name,
+                                "--limit",
+                                limit,
+                                "--count",
+                                count,
+                                "--batch",
+                                trial->one_by_one ? "1" : "500",
+                                "--hold",
+                                is_cumulative(trial->program) ? "--cumulative" : NULL,
+                                NULL};
+    options->argv = argv;
+    if (stage_consumer(stage, stream, trial->name, is_cumulative(trial->program), err) != 0)
+        return -1;
+    return process_open(process, options, err);
+}
+
+int trial_start(struct stage *stage, const struct trial *trial, const char *stream,
+                struct process **process, struct error *err)
+{
+    char log[PATH_SIZE];
+    struct process_options options = {.folder = stage->folder, .log = log};
+    snprintf(log, sizeof(log), "%s/%s.log", stage->folder, trial->name);
+    *process = NULL;
+    return (is_tidemill(trial->program) ? start_tidemill : start_reference)(stage, trial, stream,
+                                                                            &options, process, err);
+}
+
+/* The end of what it has written. */
+static int fail_with_log(struct process *process, const char *what, struct error *err)
+{
+    const char *log = process_text(process);
+    size_t size = log == NULL ? 0 : strlen(log);
+    return error_set(err, "%s; its log ends: %s", what,
+                     size == 0 ? "(empty)" : log + (size > 300 ? size - 300 : 0));
+}
+
+int trial_stop(struct process *process, struct error *err)
+{
+    int status = 0;
+    if (process_wait(process, clock_monotonic_ns()))
+        status = fail_with_log(process, "it ended by itself", err);
+    process_signal(process, SIGTERM);
+    if (status == 0 && !process_wait(process, clock_monotonic_ns() + STOP_NS))
+        status = fail_with_log(process, "it does not end", err);
+    if (status == 0 && process_status(process) != 0 && process_status(process) != 128 + SIGTERM)
+        status = fail_with_log(process, "it failed at its end", err);
+    process_close(process);
+    return status;
+}
+
+/* --- events --- */
+
+int trial_watch(struct stage *stage, const char *subject, int sid, int maximum, struct error *err)
+{
+    socket_printf(stage->events, "UNSUB %d\r\nSUB %s %d\r\n", sid, subject, sid);
+    if (maximum > 0)
+        socket_printf(stage->events, "UNSUB %d %d\r\n", sid, maximum);
+    return socket_barrier(stage->events, err);
+}
+
+int trial_wait(struct stage *stage, int sid, int64_t deadline_ns, struct error *err)
+{
+    for (;;) {
+        struct socket_message message;
+        int status;
+        while ((status = socket_next(stage->events, &message, err)) > 0)
+            if (message.sid == sid)
+                return 1;
+        if (status == 0)
+            status = socket_flush(stage->events, err);
+        if (status == 0)
+            status = socket_read(stage->events, deadline_ns, err);
+        if (status <= 0)
+            return status;
+    }
+}
+
+/* Waits for an event of a program that must not end meanwhile. */
+static int wait_alive(struct stage *stage, struct process *process, int sid, int64_t patience_ns,
+                      struct error *err)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + patience_ns;
+    for (;;) {
+        int status = trial_wait(stage, sid, clock_monotonic_ns() + LOOK_NS, err);
+        if (status != 0)
+            return status > 0 ? 0 : -1;
+        if (process_wait(process, clock_monotonic_ns()))
+            return fail_with_log(process, "it ended by itself", err);
+        if (clock_monotonic_ns() > deadline_ns)
+            return fail_with_log(process, "it took too long", err);
+    }
+}
+
+static int watch_all(struct stage *stage, const struct trial *trial, struct error *err)
+{
+    char subject[256];
+    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.bench.%s", trial->name);
+    if (trial_watch(stage, subject, FIRST_PULL_SID, 1, err) != 0)
+        return -1;
+    snprintf(subject, sizeof(subject), "$JS.ACK.bench.%s.*.%" PRIu64 ".>", trial->name,
+             trial->count / 2);
+    if (trial_watch(stage, subject, MIDDLE_SID, 1, err) != 0)
+        return -1;
+    snprintf(subject, sizeof(subject), "$JS.ACK.bench.%s.*.%" PRIu64 ".>", trial->name,
+             trial->count);
+    return trial_watch(stage, subject, LAST_ACK_SID, 1, err);
+}
+
+/* --- measuring --- */
+
+struct snapshot {
+    struct usage client, server;
+};
+
+static int take_snapshot(struct stage *stage, struct process *process, struct snapshot *snapshot,
+                         struct error *err)
+{
+    if (usage_read(&snapshot->client, process_id(process), err) != 0)
+        return -1;
+    return usage_read(&snapshot->server, stage_server_id(stage), err);
+}
+
+static void compute(const struct trial *trial, const struct snapshot *began,
+                    const struct snapshot *ended, struct measure *measure)
+{
+    double count = (double)trial->count;
+    double seconds = (double)(ended->client.at_ns - began->client.at_ns) / 1e9;
+    measure->rate = count / seconds;
+    measure->client_us = (double)(ended->client.cpu_ns - began->client.cpu_ns) / 1e3 / count;
+    measure->server_us = (double)(ended->server.cpu_ns - began->server.cpu_ns) / 1e3 / count;
+    measure->switches = (double)(ended->client.switches - began->client.switches) / count;
+}
+
+/* The last reading is acknowledged; an alert of an earlier one may still be under way. */
+static int wait_settled(struct stage *stage, struct process *process, const struct trial *trial,
+                        struct error *err)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + RUN_NS;
+    for (;;) {
+        struct stage_consumer_state state;
+        if (stage_consumer_state(stage, "bench", trial->name, &state, err) != 0)
+            return -1;
+        if (state.delivered == trial->count && state.pending == 0 && state.ack_pending == 0)
+            return 0;
+        if (process_wait(process, clock_monotonic_ns() + SETTLE_STEP_NS))
+            return fail_with_log(process, "it ended by itself", err);
+        if (clock_monotonic_ns() > deadline_ns)
+            return error_set(err, "%" PRIu64 " messages are pending and %" PRIu64 " not settled",
+                             state.pending, state.ack_pending);
+    }
+}
+
+static double megabytes(struct process *process, const char *what)
+{
+    return (double)usage_memory(process_id(process), what) / 1024;
+}
+
+static int observe(struct stage *stage, struct process *process, const struct trial *trial,
+                   struct measure *measure, struct error *err)
+{
+    struct snapshot began, ended;
+    if (wait_alive(stage, process, FIRST_PULL_SID, START_NS, err) != 0 ||
+        take_snapshot(stage, process, &began, err) != 0)
+        return -1;
+    measure->start_mb = megabytes(process, "VmRSS");
+    measure->middle_mb = 0;
+    if (!is_cumulative(trial->program)) {
+        if (wait_alive(stage, process, MIDDLE_SID, RUN_NS, err) != 0)
+            return -1;
+        measure->middle_mb = megabytes(process, "VmRSS");
+    }
+    if (wait_alive(stage, process, LAST_ACK_SID, RUN_NS, err) != 0 ||
+        wait_settled(stage, process, trial, err) != 0 ||
+        take_snapshot(stage, process, &ended, err) != 0)
+        return -1;
+    measure->end_mb = megabytes(process, "VmRSS");
+    measure->memory_mb = megabytes(process, "VmHWM");
+    compute(trial, &began, &ended, measure);
+    return 0;
+}
+
+static int check_alerts(struct stage *stage, const struct trial *trial, struct error *err)
+{
+    uint64_t alerts = 0;
+    if (stage_count(stage, "alerts", &alerts, err) != 0)
+        return -1;
+    if (alerts != trial->alerts)
+        return error_set(err, "%" PRIu64 " alerts in the stream, there must be %" PRIu64, alerts,
+                         trial->alerts);
+    return 0;
+}
+
+int trial_run(struct stage *stage, const struct trial *trial, struct measure *measure,
+              struct error *err)
+{
+    struct process *process = NULL;
+    struct error ignored;
+    if (stage_stream(stage, "alerts", "alerts.>", "", err) != 0 ||
+        watch_all(stage, trial, err) != 0 || trial_start(stage, trial, "bench", &process, err) != 0)
+        return error_prefix(err, "%s", trial->program);
+    int status = observe(stage, process, trial, measure, err);
+    if (trial_stop(process, status == 0 ? err : &ignored) != 0)
+        status = -1;
+    if (status == 0)
+        status = check_alerts(stage, trial, err);
+    if (status == 0)
+        status = stage_delete_consumer(stage, "bench", trial->name, err);
+    return status == 0 ? 0 : error_prefix(err, "%s", trial->program);
+}

@@ -1,0 +1,71 @@
+#ifndef TIDEMILL_BENCH_TRIAL_H
+#define TIDEMILL_BENCH_TRIAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "stage.h"
+
+/*
+ * One program works through the stream "bench" once, through a durable of its own, and is measured
+ * from outside, in the same way whatever program it is:
+ *
+ * - It begins when its first pull request reaches the server, and ends when the consumer has
+ *   nothing pending and nothing unsettled. Both are events: the runner subscribes to the subject of
+ *   pull requests (for one message) and to that of the last reading's ack. So what a program does
+ *   before its first request, starting and reading its rules, counts for none of them.
+ * - CPU time and context switches are those of that time, read from the kernel for client and
+ *   server; memory is the most the process ever had.
+ * - Its work is checked: so many alerts are in the stream as there must be, none doubled by a
+ *   missing message id, nothing pending.
+ */
+
+struct trial {
+    const char *program; /* as in program_known */
+    const char *name;    /* of the durable, made for this trial */
+    uint64_t count;      /* readings in the stream */
+    uint64_t alerts;     /* that must be there at the end */
+    int limit;           /* for those that know no rules */
+    int workers;         /* of tidemill */
+    const char *rules;   /* its folder of rules, below the stage's */
+    bool one_by_one;     /* reference programs ask for one message at a time, not 500 */
+};
+
+struct measure {
+    double rate;                 /* messages per second */
+    double client_us, server_us; /* CPU per message */
+    double switches;             /* of the client, per message */
+    double memory_mb;            /* the most it had */
+    double start_mb, middle_mb;  /* what it had at the first pull, and half-way (0: not seen) */
+    double end_mb;               /* when all was settled */
+};
+
+/* "tidemill", "tidemill-cumulative", "floor", "fetch", "drain", "drain-cumulative". */
+bool trial_knows(const char *program);
+
+/* Whether the program raises alerts at all. */
+bool trial_raises_alerts(const char *program);
+
+/*
+ * Starts a program on a durable of `stream`. Its log is NAME.log in the stage's folder. The durable is
+ * created, unless the program does so itself.
+ */
+int trial_start(struct stage *stage, const struct trial *trial, const char *stream,
+                struct process **process, struct error *err);
+
+/* Ends it; -1 when it has ended before, or fails at its end. */
+int trial_stop(struct process *process, struct error *err);
+
+/* Runs and measures. The stream "alerts" is made anew. */
+int trial_run(struct stage *stage, const struct trial *trial, struct measure *measure,
+              struct error *err);
+
+/*
+ * Subscribes for `events` of the stage: `maximum` messages (0: all) on a subject, under a number;
+ * and waits for one with a number, until `deadline_ns`. 1: it came, 0: it did not.
+ */
+int trial_watch(struct stage *stage, const char *subject, int sid, int maximum, struct error *err);
+int trial_wait(struct stage *stage, int sid, int64_t deadline_ns, struct error *err);
+
+#endif
