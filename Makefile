@@ -11,11 +11,15 @@ VERSION := 0.1.0
 Q        = $(if $(V),,@)
 say      = $(if $(V),@:,@printf '  %-4s %s\n' $(1) $(2))
 
-# The flags Debian hardens its own packages with.
-HARDEN  ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+# The flags Debian hardens its own packages with; scripts/check-hardening looks for what they do.
+HARDEN_x86_64  := -fcf-protection
+HARDEN_aarch64 := -mbranch-protection=standard
+MACHINE        := $(shell uname -m)
+HARDEN  ?= -fstack-protector-strong -fstack-clash-protection $(HARDEN_$(MACHINE)) \
+           -D_FORTIFY_SOURCE=2 -Wformat -Werror=format-security -fPIE
 CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
            -Wmissing-prototypes $(WERROR) $(HARDEN) -pthread -Isrc -DTIDEMILL_VERSION='"$(VERSION)"'
-LDFLAGS += -pie -Wl,-z,relro,-z,now -pthread
+LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread
 
 # Looked up once, and only when something is compiled (scripts/setup may have to come first).
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
