@@ -509,6 +509,28 @@ static void test_watch_sees_a_swapped_config_map(struct harness *h)
     harness_stop(mill, PATIENCE_MS);
 }
 
+/* The same with a folder of modules: rules/lib -> ..data/lib, and only a module changes. */
+static void test_watch_sees_a_module_of_a_swapped_config_map(struct harness *h)
+{
+    static const char with_module[] = "local v = require 'version'\n"
+                                      "return { subjects = { 'in.a' }, on_message = function(msg)\n"
+                                      "  mill.publish('out.a', { v = v, n = msg.data.n })\n"
+                                      "end }";
+    harness_write_file(h, "rules/..v1/a.lua", with_module);
+    harness_write_file(h, "rules/..v1/lib/version.lua", "return 1");
+    link_to(h, "..v1", "rules/..data");
+    link_to(h, "..data/a.lua", "rules/a.lua");
+    link_to(h, "..data/lib", "rules/lib");
+    struct process *mill = start(h, "--watch");
+    assert_int_equal(version_at_work(h, 1), 1);
+    harness_write_file(h, "rules/..v2/a.lua", with_module);
+    harness_write_file(h, "rules/..v2/lib/version.lua", "return 2");
+    link_to(h, "..v2", "rules/..data");
+    expect_reloaded(h, mill, 2, 2);
+    assert_int_equal(harness_log_count(mill, "not reloaded"), 0);
+    harness_stop(mill, PATIENCE_MS);
+}
+
 static void test_watch_sees_a_rules_folder_that_is_itself_a_swapped_link(struct harness *h)
 {
     harness_write_file(h, "checkout-1/rules/a.lua", rule_of(h, 1));
@@ -605,6 +627,7 @@ int main(void)
         harness_test(test_watch_sees_a_file_that_is_written_in_place),
         harness_test(test_watch_sees_a_module_that_changes_and_a_lib_that_comes_later),
         harness_test(test_watch_sees_a_swapped_config_map),
+        harness_test(test_watch_sees_a_module_of_a_swapped_config_map),
         harness_test(test_watch_sees_a_rules_folder_that_is_itself_a_swapped_link),
         harness_test(test_watch_tells_once_of_a_fault_that_stays),
         harness_test(test_watch_tells_again_when_a_mended_file_is_broken_in_the_same_way),
