@@ -68,8 +68,9 @@ demo: all ## the main job on a private nats-server: readings in, alerts out, a r
 
 test: setup ## all tests, unit and integration (TESTS=name runs those whose name contains it)
 	@scripts/setup test
+	@scripts/promtool $(BUILD)/tools || echo "the tests that need promtool are skipped" >&2
 	@$(MAKE) --no-print-directory $(PROGRAM) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(SCRIPT_TESTS)
-	@scripts/run-tests $(BUILD)/tests
+	@PATH="$(abspath $(BUILD)/tools):$$PATH" scripts/run-tests $(BUILD)/tests
 
 unit: setup ## the unit tests alone
 	@$(MAKE) --no-print-directory $(UNIT_TESTS)

@@ -88,6 +88,15 @@ static int64_t shortest_ack_wait(const struct pipeline *pipeline)
     return shortest_ns;
 }
 
+/* What is looked at now and then, instead of for every message. */
+static void note_state(struct pipeline *pipeline)
+{
+    struct worker_counters *counters = pipeline->options.counters;
+    counter_set(counters->lua_bytes, engine_memory(pipeline->current->engine));
+    counter_set(counters->connected, link_connected(pipeline->link));
+    pipeline->settler.wall_offset_ns = clock_wall_ns() - clock_monotonic_ns();
+}
+
 int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine *engine,
                     struct error *err)
 {
@@ -109,9 +118,9 @@ int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine 
         .dead_letter_root = pipeline->options.config->dead_letter_subject,
         .rules_version = engine_version(engine),
         .term_reasons = pipeline->term_reasons,
-        .wall_offset_ns = clock_wall_ns() - clock_monotonic_ns(),
     };
     pipeline_put_to_work(pipeline, engine);
+    note_state(pipeline);
     return 0;
 }
 
@@ -324,9 +333,7 @@ static void on_tick(struct pipeline *pipeline, int64_t now_ns)
     }
     end_retired(pipeline, now_ns);
     refusals_tick(&pipeline->refusals, now_ns);
-    counter_set(pipeline->options.counters->lua_bytes, engine_memory(pipeline->current->engine));
-    counter_set(pipeline->options.counters->connected, link_connected(pipeline->link));
-    pipeline->settler.wall_offset_ns = clock_wall_ns() - clock_monotonic_ns();
+    note_state(pipeline);
 }
 
 /* Timers publish too, and so do handlers that sleep: they wait as messages do. */

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 
-enum { PORT_FIRST = 12000, PORT_COUNT = 20000, PORT_TRIES = 100, ANSWER_MAX = 1 << 20 };
+enum { PORT_FIRST = 12000, PORT_COUNT = 20000, PORT_TRIES = 100, ANSWER_MAX = 8 << 20 };
 
 static struct sockaddr_in address_of(int port)
 {
