@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "process.h"
+#include "sanitizer.h"
 
 /*
  * A downstream that takes nothing makes pulling stop and never memory grow; when it takes again,
@@ -23,6 +24,9 @@ enum {
 
 static struct process *start(struct harness *h, const char *source, const char *handler)
 {
+#ifdef __SANITIZE_ADDRESS__ /* it keeps what is freed, up to 256 MB of it */
+    harness_setenv(h, "ASAN_OPTIONS", "quarantine_size_mb=1:thread_local_quarantine_size_kb=64");
+#endif
     char text[1024];
     snprintf(text, sizeof(text),
              "return { streams = { { name = 'in' } },\n"
@@ -97,7 +101,7 @@ static int in_flight(struct process *mill)
 static void expect_bounded(struct harness *h, struct process *mill, int ms, long long before,
                            long long growth)
 {
-    int64_t deadline = harness_deadline(ms);
+    int64_t deadline = clock_monotonic_ns() + ms * NS_PER_MS; /* not longer on a slow machine */
     int most = 0;
     while (clock_monotonic_ns() < deadline) {
         int held = in_flight(mill);
@@ -105,7 +109,7 @@ static void expect_bounded(struct harness *h, struct process *mill, int ms, long
         most = held > most ? held : most;
         if (held > WINDOW)
             harness_fail(h, "%d messages in flight", held);
-        if (grown > growth)
+        if (grown > growth && MEMORY_TELLS)
             harness_fail(h, "%lld MB more than at first, with %d in flight", grown / MB, held);
     }
     assert_true(most > 0); /* there was something to hold back */

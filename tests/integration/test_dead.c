@@ -6,12 +6,14 @@
 
 /* tidemill dead, on dead letters as mill/dead_letter.c writes them, and on those of a real run. */
 
+enum { HEADERS_MAX = 8 };
+
 struct letter {
     const char *subject, *reason, *rule; /* of the input */
     const char *error;
     const char *payload;
-    size_t size; /* 0: that of the text */
-    const char *headers[8];
+    size_t size;                          /* 0: that of the text */
+    const char *headers[HEADERS_MAX + 1]; /* name, value, ..., NULL */
 };
 
 static void add(natsMsg *message, const char *name, const char *value)

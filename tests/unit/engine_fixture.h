@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "rules/engine.h"
+#include "sanitizer.h"
 
 /*
  * A small host for the engine's tests: rules written into a temporary folder, a clock that stands
@@ -169,19 +170,19 @@ static inline int fixture_setup(void **state)
     if (mkdtemp(f->dir) == NULL)
         return -1;
     f->now_ns = 1000 * NS_PER_S;
-    f->options =
-        (struct engine_options){.limits = {.timeout_ns = NS_PER_S / 10, .memory = 32 << 20},
-                                .host = {.context = f,
-                                         .monotonic_ns = fixture_monotonic,
-                                         .wall_ns = fixture_wall,
-                                         .finished = fixture_finished,
-                                         .request = fixture_request,
-                                         .in_progress = fixture_in_progress,
-                                         .log = fixture_log,
-                                         .metric = fixture_metric},
-                                .activity = &f->activity,
-                                .worker_id = 2,
-                                .worker_count = 4};
+    f->options = (struct engine_options){
+        .limits = {.timeout_ns = NS_PER_S / 10 * SLOWNESS, .memory = 32 << 20},
+        .host = {.context = f,
+                 .monotonic_ns = fixture_monotonic,
+                 .wall_ns = fixture_wall,
+                 .finished = fixture_finished,
+                 .request = fixture_request,
+                 .in_progress = fixture_in_progress,
+                 .log = fixture_log,
+                 .metric = fixture_metric},
+        .activity = &f->activity,
+        .worker_id = 2,
+        .worker_count = 4};
     *state = f;
     return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "ops/metrics.h"
 #include "ops/process_metrics.h"
+#include "sanitizer.h"
 
 static int watch(void **state)
 {
@@ -69,7 +70,7 @@ static void test_memory_is_in_bytes(void **state)
     assert_int_equal(block[size / 2], 1);
     double grown = value_of("process_resident_memory_bytes") - before;
     free(block);
-    assert_true(grown > 60e6 && grown < 100e6);
+    assert_true(grown > 60e6 && (grown < 100e6 || !MEMORY_TELLS));
 }
 
 static void test_time_is_in_seconds(void **state)

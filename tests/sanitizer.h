@@ -1,0 +1,21 @@
+#ifndef TESTS_SANITIZER_H
+#define TESTS_SANITIZER_H
+
+/*
+ * What tests that measure must know of their build. AddressSanitizer keeps freed memory for a
+ * while; under ThreadSanitizer memory tells nothing at all, and Lua runs some ten times slower.
+ */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+#ifdef __SANITIZE_THREAD__
+enum { MEMORY_TELLS = 0, SLOWNESS = 20 };
+#else
+enum { MEMORY_TELLS = 1, SLOWNESS = 1 };
+#endif
+
+#endif
