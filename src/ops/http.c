@@ -1,3 +1,8 @@
+/*
+ * One thread of libmicrohttpd's serves all. A client that comes to no end (it sends a byte now and
+ * then) would keep its place for ever, and a number of them would keep out the health check. So when
+ * places run short, the connection that was opened first is cut: whoever asks now is answered.
+ */
 #include "ops/http.h"
 
 #include <microhttpd.h>
@@ -5,15 +10,29 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "ops/address.h"
 #include "ops/metrics.h"
 
-enum { CONNECTIONS_MAX = 64, IDLE_SECONDS = 10, CONNECTION_MEMORY = 16 * 1024 };
+enum {
+    CONNECTIONS_MAX = 64,
+    CONNECTIONS_KEPT = 48, /* the others are being closed */
+    IDLE_SECONDS = 10,
+    CONNECTION_MEMORY = 16 * 1024
+};
 
 static const char *const plain = "text/plain; charset=utf-8";
 
+struct visit {
+    int fd; /* -1: nobody */
+    uint64_t number;
+    bool cut;
+};
+
 struct http {
+    struct visit visits[CONNECTIONS_MAX]; /* the server's thread's */
+    uint64_t last_visit;
     struct MHD_Daemon *daemon;
     struct health *health;
     int port;
@@ -102,6 +121,45 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     return result;
 }
 
+static void cut_oldest(struct http *http)
+{
+    struct visit *oldest = NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+        struct visit *visit = &http->visits[i];
+        if (visit->fd < 0 || visit->cut)
+            continue;
+        kept++;
+        if (oldest == NULL || visit->number < oldest->number)
+            oldest = visit;
+    }
+    if (kept <= CONNECTIONS_KEPT)
+        return;
+    oldest->cut = true;
+    shutdown(oldest->fd, SHUT_RDWR); /* libmicrohttpd sees its end, and closes it */
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **place,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http *http = context;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (*place != NULL)
+            ((struct visit *)*place)->fd = -1;
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    for (size_t i = 0; i < CONNECTIONS_MAX && info != NULL; i++) {
+        if (http->visits[i].fd >= 0)
+            continue;
+        http->visits[i] = (struct visit){.fd = info->connect_fd, .number = ++http->last_visit};
+        *place = &http->visits[i];
+        break;
+    }
+    cut_oldest(http);
+}
+
 /* The server's thread is started with every signal blocked: they belong to the main loop. */
 static struct MHD_Daemon *start_daemon(struct http *http, int fd)
 {
@@ -112,7 +170,8 @@ static struct MHD_Daemon *start_daemon(struct http *http, int fd)
         MHD_USE_AUTO_INTERNAL_THREAD, 0, NULL, NULL, answer, http, MHD_OPTION_LISTEN_SOCKET,
         (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, http, MHD_OPTION_END);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return daemon;
 }
@@ -130,6 +189,8 @@ int http_open(struct http **result, const char *listen, struct health *health, s
         free(http);
         return error_prefix(err, "http.listen");
     }
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        http->visits[i].fd = -1;
     http->health = health;
     http->port = address.port;
     http->daemon = start_daemon(http, fd); /* closes the socket in its time */
