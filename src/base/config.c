@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/config_check.h"
+#include "base/config_log.h"
 #include "base/config_section.h"
 #include "base/subject.h"
 #include "base/units.h"
@@ -23,8 +24,6 @@
 enum { STREAMS_MAX = 1000, SOURCES_MAX = 1000, SECRET_SIZE_MAX = 4096 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 /* Gives a string its default when the file did not say one. */
 static void default_string(const struct section *section, const char *key, char **string,
@@ -472,19 +471,6 @@ static void read_http(struct section *root, struct config *config)
     section_end(&section);
 }
 
-static void read_log(struct section *root, struct config *config)
-{
-    static const char *const formats[] = {"text", "json"};
-    struct section section;
-    int level = LOG_LEVEL_INFO, format = LOG_FORMAT_TEXT;
-    section_enter(root, "log", &section);
-    section_choice(&section, "level", level_names, COUNT(level_names), &level);
-    section_choice(&section, "format", formats, COUNT(formats), &format);
-    section_end(&section);
-    config->log_level = (enum log_level)level;
-    config->log_format = (enum log_format)format;
-}
-
 /* Puts one override into the table of overrides. */
 static void say(struct value *table, const char *key, const char *text)
 {
@@ -520,13 +506,11 @@ static void read_overrides(struct config *config, const struct config_overrides 
     }
     if (overrides->http_listen != NULL)
         say(&table, "TIDEMILL_HTTP", overrides->http_listen);
-    int level = (int)config->log_level;
     read_urls(&section, "NATS_URL", &config->nats.urls);
     section_string(&section, "NATS_CREDS", &config->nats.creds);
     section_string(&section, "TIDEMILL_RULES", &config->rules.dir);
-    section_choice(&section, "TIDEMILL_LOG_LEVEL", level_names, COUNT(level_names), &level);
+    config_read_level(&section, "TIDEMILL_LOG_LEVEL", &config->log_level);
     read_listen(&section, "TIDEMILL_HTTP", &config->http_listen);
-    config->log_level = (enum log_level)level;
     config->rules.watch = config->rules.watch || overrides->watch;
 }
 
@@ -547,7 +531,7 @@ int config_build(struct config *config, const struct value *root,
     read_rules(&section, &config->rules);
     read_dead_letter(&section, config);
     read_http(&section, config);
-    read_log(&section, config);
+    config_read_log(&section, config);
     section_duration(&section, "shutdown_timeout", NS_PER_MS, &config->shutdown_timeout_ns);
     section_end(&section);
     if (overrides != NULL)

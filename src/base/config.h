@@ -99,7 +99,8 @@ struct config {
                                   by `http = false` or an empty string */
     enum log_level log_level;
     enum log_format log_format;
-    int64_t shutdown_timeout_ns; /* default 20s */
+    struct log_limits log_limits; /* default 10 and 10000 in 10s; 0: no limit */
+    int64_t shutdown_timeout_ns;  /* default 20s */
 };
 
 /*

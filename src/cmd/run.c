@@ -27,7 +27,9 @@ static int run(int argc, char **argv)
     int status = 2;
     if (settings_load(&config, path, &overrides) == 0 && settings_check_rules_dir(&config) == 0) {
         log_open(config.log_level, config.log_format, NULL);
+        log_limit(&config.log_limits);
         status = supervisor_run(&config);
+        log_flush();
     }
     config_free(&config);
     return status;

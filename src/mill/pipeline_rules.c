@@ -444,7 +444,7 @@ static void on_log(void *context, enum log_level level, const char *rule, const 
     char component[COMPONENT_SIZE];
     (void)context;
     snprintf(component, sizeof(component), "rule %s", rule);
-    log_write(level, component, "%s", text);
+    log_rule(level, component, "%s", text);
 }
 
 void pipeline_engine_options(struct pipeline *pipeline, struct engine_options *options)

@@ -10,6 +10,7 @@
 #include "mill/status.h"
 #include "mill/tally.h"
 #include "mill/telemetry.h"
+#include "mill/verbosity.h"
 #include "mill/watch.h"
 #include "mill/worker.h"
 #include "ops/health.h"
@@ -35,7 +36,7 @@ enum {
 
 enum stage { STAGE_STARTING, STAGE_RUNNING, STAGE_STOPPING };
 
-enum { SIGNALS = 4 };
+enum { SIGNALS = 5 };
 
 struct supervisor {
     const struct config *config;
@@ -289,6 +290,7 @@ static void watch_handlers(struct supervisor *supervisor)
                   "worker %zu has been in one call for %.1f s and cannot be stopped: %s; "
                   "the process ends, the message comes back",
                   i + 1, (double)(now_ns - started_ns) / (double)NS_PER_S, text);
+        log_flush();
         _exit(EXIT_WATCHDOG);
     }
 }
@@ -309,6 +311,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct supervisor *supervisor = timer->data;
     watch_handlers(supervisor);
+    log_tick();
     if (supervisor->stage != STAGE_RUNNING)
         return;
     report_connection(supervisor);
@@ -336,11 +339,12 @@ static bool all_ended(const struct supervisor *supervisor)
     return true;
 }
 
-/* While the loop does not listen, a request to reload or to tell the status must not be deadly. */
+/* While the loop does not listen, a request to reload or to tell something must not be deadly. */
 static void ignore_requests(void)
 {
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
 }
 
 static void close_handles(struct supervisor *supervisor)
@@ -395,6 +399,7 @@ static void on_patience_over(uv_timer_t *timer)
     if (supervisor->gave_up) {
         log_warn("supervisor", "shutdown_timeout is over: exiting; what was in flight is delivered "
                                "again after ack_wait");
+        log_flush();
         _exit(supervisor->exit_status);
     }
     log_warn("supervisor", "shutdown_timeout is near: what is unfinished is given back");
@@ -431,9 +436,13 @@ static void on_signal(uv_signal_t *handle, int number)
     case SIGUSR1:
         log_status(supervisor);
         break;
+    case SIGUSR2:
+        verbosity_toggle(supervisor->config);
+        break;
     default:
         if (supervisor->stage == STAGE_STOPPING) {
             log_warn("supervisor", "a second signal: exiting at once");
+            log_flush();
             _exit(EXIT_FAILED);
         }
         log_info("supervisor", "stopping: finishing what is in flight");
@@ -445,7 +454,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static void open_handles(struct supervisor *supervisor)
 {
-    static const int numbers[SIGNALS] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
+    static const int numbers[SIGNALS] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
     uv_loop_init(&supervisor->loop);
     for (size_t i = 0; i < SIGNALS; i++) {
         uv_signal_init(&supervisor->loop, &supervisor->signals[i]);

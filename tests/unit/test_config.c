@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/config.h"
 
 #include <setjmp.h>
@@ -95,6 +96,9 @@ static void test_without_a_file_every_default_is_there(void **state)
     assert_string_equal(config.http_listen, "127.0.0.1:9180");
     assert_int_equal(config.log_level, LOG_LEVEL_INFO);
     assert_int_equal(config.log_format, LOG_FORMAT_TEXT);
+    assert_int_equal(config.log_limits.fold, 10);
+    assert_int_equal(config.log_limits.flood, 10000);
+    assert_int_equal(config.log_limits.interval_ns, 10 * NS_PER_S);
     assert_int_equal(config.shutdown_timeout_ns, 20 * S);
     assert_null(config.path);
 }
@@ -165,7 +169,7 @@ static const char full_file[] =
     "    memory = '64MB' },\n"
     "  dead_letter = { subject = 'lost.letters' },\n"
     "  http = { listen = '[::1]:80' },\n"
-    "  log = { level = 'debug', format = 'json' },\n"
+    "  log = { level = 'debug', format = 'json', fold = 0, flood = 7, interval = '1m' },\n"
     "  shutdown_timeout = '1m',\n"
     "}\n";
 
@@ -253,6 +257,9 @@ static void test_the_rest_is_read(void **state)
     assert_string_equal(config.http_listen, "[::1]:80");
     assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
     assert_int_equal(config.log_format, LOG_FORMAT_JSON);
+    assert_int_equal(config.log_limits.fold, 0);
+    assert_int_equal(config.log_limits.flood, 7);
+    assert_int_equal(config.log_limits.interval_ns, 60 * NS_PER_S);
     assert_int_equal(config.shutdown_timeout_ns, 60 * S);
 }
 

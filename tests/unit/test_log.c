@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "bus/json_scan.h"
@@ -9,10 +10,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Everything is logged into memory; `text` holds it after read_log. */
 
@@ -222,6 +225,126 @@ static void test_a_huge_component_leaves_the_message_alone(void **state)
     free(component);
 }
 
+/* --- folding --- */
+
+static const struct log_limits three = {.fold = 3, .flood = 3, .interval_ns = 600 * NS_PER_S};
+
+static void fail_often(int times)
+{
+    for (int i = 1; i <= times; i++)
+        log_error("worker 1", "fault %d", i);
+}
+
+/* The last of the lines logged. */
+static const char *read_last_line(void)
+{
+    fflush(stream);
+    assert_true(size > 0);
+    text[size - 1] = '\0';
+    const char *end = strrchr(text, '\n');
+    return end != NULL ? end + 1 : text;
+}
+
+static void test_many_lines_of_a_kind_become_one_with_their_number_and_the_last(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_limit(&three);
+    fail_often(1000);
+    log_tick(); /* the interval is not over */
+    log_flush();
+    size_t lines = 0;
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    assert_int_equal(lines, 4);
+    assert_string_equal(behind_time(read_last_line()),
+                        "error worker 1: 997 more like this in 0.0 s; the last: fault 1000");
+}
+
+static void test_a_folded_line_in_json_has_its_number_in_fields(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_JSON, stream);
+    log_limit(&three);
+    fail_often(5);
+    log_flush();
+    const char *line = read_last_line();
+    int64_t repeated = 0;
+    assert_int_equal(json_scan_count(line, strlen(line), ""), 6);
+    assert_string_equal(field(line, "message"), "fault 5");
+    assert_true(json_scan_integer(line, strlen(line), "repeated", &repeated));
+    assert_int_equal(repeated, 2);
+    assert_non_null(strstr(line, "\"seconds\":0.0}"));
+}
+
+static void test_a_tick_tells_what_an_interval_owes(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_limit(&(struct log_limits){.fold = 1, .interval_ns = NS_PER_MS});
+    int64_t deadline_ns = clock_monotonic_ns() + 10 * NS_PER_S;
+    while (strstr(text != NULL ? text : "", "more like this") == NULL) {
+        assert_true(clock_monotonic_ns() < deadline_ns);
+        fail_often(3);
+        log_tick();
+        fflush(stream);
+    }
+}
+
+/* --- secrets and colours --- */
+
+static void test_a_password_in_a_url_is_not_shown(void **state)
+{
+    (void)state;
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_info("nats", "cannot reach %s", "nats://ann:s3cret@host:4222");
+    assert_string_equal(behind_time(read_line()), "info  nats: cannot reach nats://***@host:4222");
+}
+
+/* What a line looks like on a terminal. */
+static const char *line_on_terminal(enum log_format format)
+{
+    static char line[512];
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    FILE *file = fopen(ptsname(terminal), "w");
+    assert_non_null(file);
+    log_open(LOG_LEVEL_INFO, format, file);
+    log_warn("w", "x");
+    ssize_t got = read(terminal, line, sizeof(line) - 1);
+    assert_true(got > 0);
+    line[got] = '\0';
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, NULL);
+    fclose(file);
+    close(terminal);
+    return line;
+}
+
+static void test_text_has_colours_on_a_terminal_only(void **state)
+{
+    (void)state;
+    unsetenv("NO_COLOR");
+    setenv("TERM", "xterm", 1);
+    assert_non_null(strstr(line_on_terminal(LOG_FORMAT_TEXT), "\033[33mwarn \033[0m w: x"));
+    assert_null(strchr(line_on_terminal(LOG_FORMAT_JSON), '\033'));
+    log_open(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, stream);
+    log_warn("w", "x");
+    assert_null(strchr(read_line(), '\033'));
+}
+
+static void test_no_color_and_a_dumb_terminal_are_heeded(void **state)
+{
+    (void)state;
+    setenv("TERM", "xterm", 1);
+    setenv("NO_COLOR", "1", 1);
+    assert_null(strchr(line_on_terminal(LOG_FORMAT_TEXT), '\033'));
+    setenv("NO_COLOR", "", 1); /* set to nothing counts as not set */
+    assert_non_null(strchr(line_on_terminal(LOG_FORMAT_TEXT), '\033'));
+    unsetenv("NO_COLOR");
+    setenv("TERM", "dumb", 1);
+    assert_null(strchr(line_on_terminal(LOG_FORMAT_TEXT), '\033'));
+}
+
 /* --- levels --- */
 
 static void test_what_is_below_the_level_is_not_logged(void **state)
@@ -319,6 +442,12 @@ int main(void)
         TEST(test_a_message_that_just_fits_is_whole),
         TEST(test_a_cut_leaves_json_and_characters_whole),
         TEST(test_a_huge_component_leaves_the_message_alone),
+        TEST(test_many_lines_of_a_kind_become_one_with_their_number_and_the_last),
+        TEST(test_a_folded_line_in_json_has_its_number_in_fields),
+        TEST(test_a_tick_tells_what_an_interval_owes),
+        TEST(test_a_password_in_a_url_is_not_shown),
+        TEST(test_text_has_colours_on_a_terminal_only),
+        TEST(test_no_color_and_a_dumb_terminal_are_heeded),
         TEST(test_what_is_below_the_level_is_not_logged),
         TEST(test_the_level_may_change_while_running),
         TEST(test_levels_have_names),
