@@ -51,6 +51,12 @@ BENCH             := $(patsubst %,$(BUILD)/bench/%.o,run stage trial usage workl
                        reading socket compare grow downstream) \
                      $(patsubst %,$(BUILD)/tests/integration/%.o,server process loopback)
 REFERENCES        := $(patsubst %,$(BUILD)/bench/%,floor fetch drain)
+
+# What the count of instructions is made of: always built in the same way, whatever OPT and CFLAGS say.
+COUNTED           := $(patsubst %.c,$(BUILD)/counted/%.o,bench/instructions.c src/mill/rehearsal.c \
+                       $(wildcard src/base/*.c src/rules/*.c)) $(LUA_SOURCES:src/lua/%.lua=$(BUILD)/obj/lua/%.o)
+COUNTED_FLAGS     := -std=c11 -D_GNU_SOURCE -O2 -g -Isrc -DTIDEMILL_VERSION='"$(VERSION)"' -pthread
+
 BENCH_FLAGS        = $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(N),--count $(N)) \
                      $(if $(BYTES),--bytes $(BYTES)) $(if $(ALERTS),--alerts $(ALERTS)) \
                      $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
@@ -58,7 +64,7 @@ BENCH_FLAGS        = $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(N),--count 
 
 FUZZERS           := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: bench bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
+.PHONY: bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -109,6 +115,11 @@ lint: setup ## format check, static analysis, shell and Lua lint, the include ru
 bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= PROGRAMS=)
 	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/bench/run $(REFERENCES)
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/bench/run $(BENCH_FLAGS)
+
+bench-instructions: setup ## instructions per message, against the figure kept (RECORD=1 keeps it, PROFILE=1 explains it)
+	@scripts/setup test
+	@$(MAKE) --no-print-directory $(BUILD)/bench/instructions
+	@scripts/bench-instructions $(if $(RECORD),--record) $(if $(PROFILE),--profile) $(BUILD)/bench/instructions
 
 bench-json: setup ## the JSON codec beside lua-cjson
 	@$(MAKE) --no-print-directory $(BUILD)/bench/json
@@ -186,6 +197,18 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(PKG_LIBS) -lm
 
+$(BUILD)/counted/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,"$< (counted)")
+	$(Q)$(CC) $(COUNTED_FLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/bench/instructions: $(COUNTED)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pthread -Wl,--as-needed -o $@ $^ $(PKG_LIBS) -lm
+
+$(BUILD)/tests/script_instructions: $(BUILD)/bench/instructions
+
 $(BUILD)/bench/json: $(LIBRARY)
 $(BUILD)/bench/run: $(BENCH) $(LIBRARY)
 $(BUILD)/bench/floor: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options reading) $(LIBRARY)
@@ -200,4 +223,5 @@ $(BUILD)/fuzz/json: tests/fuzz/fuzz_json.c $(wildcard src/rules/json*.[ch])
 	  $(PKG_CFLAGS) -o $@ $(filter %.c,$^) $(wildcard src/base/*.c) $(PKG_LIBS) -lm
 
 .SECONDARY:
--include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/bench/*.d)
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/bench/*.d $(BUILD)/counted/*/*.d \
+  $(BUILD)/counted/*/*/*.d)
