@@ -123,6 +123,9 @@ int control_open(struct control **control, const struct nats_config *config,
     struct control *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return error_set(err, "nats: out of memory");
+    if (config->tls.enabled && !config->tls.verify)
+        log_warn("nats", "nats.tls.verify = false: any server is trusted, also one that only says "
+                         "it is yours");
     opened->config = config;
     opened->cancelled = cancelled;
     closed_gate_init(&opened->gate);

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +98,31 @@ static int set_credentials(natsOptions *options, const struct nats_config *confi
     return 0;
 }
 
+/* For OpenSSL, which would otherwise ask on the terminal. */
+static int no_passphrase(char *buffer, int size, int writing, void *asked)
+{
+    (void)buffer, (void)size, (void)writing;
+    *(bool *)asked = true;
+    return -1;
+}
+
+static int check_unlocked(const char *path, struct error *err)
+{
+    bool asked = false;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return error_set(err, "nats.tls.key: cannot read %s: %s", path, strerror(errno));
+    EVP_PKEY_free(PEM_read_PrivateKey(file, NULL, no_passphrase, &asked));
+    fclose(file);
+    ERR_clear_error(); /* what else is wrong with it shows when libnats takes it */
+    if (asked)
+        return error_set(err,
+                         "nats.tls.key: %s asks for a passphrase, which nobody can type: store it "
+                         "without one (openssl pkey -in OLD -out NEW)",
+                         path);
+    return 0;
+}
+
 static int set_tls(natsOptions *options, const struct tls_config *tls, struct error *err)
 {
     if (!tls->enabled)
@@ -114,12 +141,12 @@ static int set_tls(natsOptions *options, const struct tls_config *tls, struct er
                          tls->cert == NULL ? "cert" : "key");
     if (tls->cert != NULL) {
         if (check_readable("tls.cert", tls->cert, err) != 0 ||
-            check_readable("tls.key", tls->key, err) != 0)
+            check_readable("tls.key", tls->key, err) != 0 || check_unlocked(tls->key, err) != 0)
             return -1;
         if (natsOptions_LoadCertificatesChain(options, tls->cert, tls->key) != NATS_OK)
             return error_set(err,
                              "nats.tls: %s and %s are no certificate and its private key in PEM "
-                             "form without a passphrase",
+                             "form",
                              tls->cert, tls->key);
     }
     if (tls->hostname != NULL) {
@@ -331,6 +358,10 @@ int nats_connect_error(natsStatus status, const struct nats_config *config, stru
                              "%s: the server hangs up; if it wants a client certificate: set "
                              "nats.tls.cert and nats.tls.key",
                              servers);
+        if (config->tls.enabled)
+            return error_set(err,
+                             "%s: the server hangs up; perhaps it does not trust nats.tls.cert, %s",
+                             servers, config->tls.cert);
         /* fall through */
     default:
         return error_set(err, "%s: %s%s%s", servers, natsStatus_GetText(status),

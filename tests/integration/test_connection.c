@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 /*
- * How tidemill gets to its server: every kind of credentials, TLS with the certificates of an
- * authority of its own, a server that comes up later, and one that goes away and comes back.
+ * How tidemill gets to its server: credentials, a server that comes up later, and one that goes away
+ * and comes back. (TLS is in test_tls.c, creds files are in test_creds.c.)
  */
 
 enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048 };
@@ -114,109 +114,6 @@ static void test_an_nkey(struct harness *h)
     expect_refused(h, "nkey_seed = 'nkey.seed'", "nats.nkey_seed", "nkey.seed");
 }
 
-/* ---- TLS ---- */
-
-static const char *const certificate_commands[] = {
-    /* an authority, and one that nobody knows */
-    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-    "-subj '/CN=test authority' -keyout ca.key -out ca.pem",
-    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-    "-subj '/CN=other authority' -keyout other-ca.key -out other-ca.pem",
-    /* the server's certificate, and one for another host; the client's */
-    "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=server' "
-    "-keyout server.key -out server.csr && printf 'subjectAltName=IP:127.0.0.1' >san && "
-    "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-    "-extfile san -out server.pem",
-    "printf 'subjectAltName=DNS:elsewhere.example' >san && "
-    "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-    "-extfile san -out elsewhere.pem",
-    "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=client' "
-    "-keyout client.key -out client.csr && printf 'extendedKeyUsage=clientAuth' >san && "
-    "openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-    "-extfile san -out client.pem",
-};
-
-/* Certificates in the test's folder, and a server that speaks TLS with them. */
-static void start_tls_server(struct harness *h, const char *certificate, bool verify)
-{
-    char text[TEXT_SIZE];
-    size_t count = sizeof(certificate_commands) / sizeof(certificate_commands[0]);
-    for (size_t i = 0; i < count; i++) {
-        snprintf(text, sizeof(text), "cd '%s' && { %s; } >>openssl.log 2>&1", harness_path(h, ""),
-                 certificate_commands[i]);
-        if (system(text) != 0) /* NOLINT: a command of this file, in a folder of this test */
-            harness_fail(h, "openssl: %s", harness_read_file(h, "openssl.log"));
-    }
-    snprintf(text, sizeof(text),
-             "tls { cert_file: \"%s\", key_file: \"%s\", ca_file: \"%s\", verify: %s }",
-             harness_path(h, certificate), harness_path(h, "server.key"), harness_path(h, "ca.pem"),
-             verify ? "true" : "false");
-    harness_server_config(h, text);
-    harness_server_start(h);
-}
-
-static void test_tls_with_an_authority_of_ones_own(struct harness *h)
-{
-    start_tls_server(h, "server.pem", false);
-    struct process *mill = run_connected(h, "tls = { ca = 'ca.pem' }");
-    harness_stop(mill, PATIENCE_MS);
-}
-
-static void test_tls_refuses_an_authority_it_does_not_know(struct harness *h)
-{
-    start_tls_server(h, "server.pem", false);
-    expect_refused(h, "tls = { ca = 'other-ca.pem' }", "TLS", "nats.tls");
-    expect_refused(h, "tls = { }", "TLS", "nats.tls");
-}
-
-static void test_tls_refuses_a_certificate_for_another_host(struct harness *h)
-{
-    start_tls_server(h, "elsewhere.pem", false);
-    expect_refused(h, "tls = { ca = 'ca.pem' }", "TLS", "nats.tls");
-    struct process *mill =
-        run_connected(h, "tls = { ca = 'ca.pem', hostname = 'elsewhere.example' }");
-    harness_stop(mill, PATIENCE_MS);
-}
-
-static void test_tls_may_go_unverified_when_told_so(struct harness *h)
-{
-    start_tls_server(h, "elsewhere.pem", false);
-    struct process *mill = run_connected(h, "tls = { verify = false }");
-    harness_stop(mill, PATIENCE_MS);
-}
-
-static void test_mutual_tls(struct harness *h)
-{
-    start_tls_server(h, "server.pem", true);
-    struct process *mill =
-        run_connected(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'client.key' }");
-    harness_stop(mill, PATIENCE_MS);
-    write_config(h, "tls = { ca = 'ca.pem' }");
-    mill = harness_tidemill(h, "run");
-    harness_wait_log(mill, "client certificate", PATIENCE_MS);
-    harness_wait_log(mill, "nats.tls.cert and nats.tls.key", PATIENCE_MS);
-    harness_signal(mill, SIGTERM);
-    harness_wait_exit(mill, PATIENCE_MS);
-}
-
-/* libnats speaks TLS with a server that insists on it, also when nobody has said so. */
-static void test_a_server_that_wants_tls_is_told_from_one_that_has_none(struct harness *h)
-{
-    start_tls_server(h, "server.pem", false);
-    expect_refused(h, "", "TLS failed", "an authority of your own belongs in nats.tls.ca");
-    harness_server_stop(h);
-    harness_server_config(h, "");
-    harness_server_start(h);
-    expect_refused(h, "tls = { ca = 'ca.pem' }", "does not offer TLS", "nats.tls");
-}
-
-static void test_certificates_that_are_not_there(struct harness *h)
-{
-    expect_refused(h, "tls = { ca = 'no.pem' }", "nats.tls.ca: cannot read no.pem", "No such file");
-    harness_write_file(h, "text.pem", "hello");
-    expect_refused(h, "tls = { ca = 'text.pem' }", "nats.tls.ca: text.pem", "PEM");
-}
-
 /* ---- servers that come and go ---- */
 
 static void test_a_server_that_comes_up_later_is_waited_for(struct harness *h)
@@ -298,14 +195,6 @@ int main(void)
         harness_test_with(test_an_nkey, .server_config =
                                             "authorization { users: [ { nkey: " NKEY_PUBLIC
                                             " } ] }"),
-        harness_test_with(test_tls_with_an_authority_of_ones_own, .no_server = true),
-        harness_test_with(test_tls_refuses_an_authority_it_does_not_know, .no_server = true),
-        harness_test_with(test_tls_refuses_a_certificate_for_another_host, .no_server = true),
-        harness_test_with(test_tls_may_go_unverified_when_told_so, .no_server = true),
-        harness_test_with(test_mutual_tls, .no_server = true),
-        harness_test_with(test_a_server_that_wants_tls_is_told_from_one_that_has_none,
-                          .no_server = true),
-        harness_test_with(test_certificates_that_are_not_there, .no_server = true),
         harness_test_with(test_a_server_that_comes_up_later_is_waited_for, .no_server = true),
         harness_test(test_the_second_of_two_urls_is_tried),
         harness_test(test_it_goes_on_after_a_restart_of_the_server),

@@ -204,9 +204,10 @@ static void test_garbage_is_refused(struct harness *h)
 
 static long resident_kb(struct harness *h, struct process *mill)
 {
-    const char *body, *at;
-    if (harness_http(mill, "/metrics", &body) != 200 ||
-        (at = strstr(body, "\nprocess_resident_memory_bytes ")) == NULL)
+    const char *body;
+    assert_int_equal(harness_http(mill, "/metrics", &body), 200);
+    const char *at = strstr(body, "\nprocess_resident_memory_bytes ");
+    if (at == NULL)
         harness_fail(h, "no memory in the metrics");
     return (long)(strtod(strchr(at, ' '), NULL) / 1024);
 }
