@@ -87,11 +87,12 @@ unit: setup ## the unit tests alone
 	@$(MAKE) --no-print-directory $(UNIT_TESTS)
 	@scripts/run-tests $(BUILD)/tests unit_
 
-chaos: setup ## kill, pause and reload at random, lose and double nothing (SEED= INPUTS= SECONDS_OF_FAULTS= ROUNDS=)
+chaos: setup ## kill, pause and reload at random, lose and double nothing (SEED= INPUTS= SECONDS_OF_FAULTS= ROUNDS= ACK=)
 	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/tests/chaos/chaos
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/tests/chaos/chaos \
 	  $(if $(SEED),--seed $(SEED)) $(if $(INPUTS),--inputs $(INPUTS)) \
-	  $(if $(SECONDS_OF_FAULTS),--seconds $(SECONDS_OF_FAULTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	  $(if $(SECONDS_OF_FAULTS),--seconds $(SECONDS_OF_FAULTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(ACK),--ack $(ACK))
 
 # The whole suite in a build of its own. The hardening flags would only stand between the sanitizer
 # and the fault; everything takes longer, so the tests' patience grows.

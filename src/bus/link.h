@@ -37,6 +37,7 @@ enum reply_kind {
     REPLY_PUBLISH = 'p', /* a PubAck */
     REPLY_REQUEST = 'q', /* the answer to a mill.request */
     REPLY_ACK = 'a',     /* the server's answer to a double ack */
+    REPLY_FLOOR = 'f',   /* an answer to cumulative acks (mill/cumulative.h) */
     REPLY_KV = 'k',      /* the answer to a question about a key-value bucket */
     REPLY_BARRIER = 'b'  /* link_barrier has come round */
 };

@@ -79,6 +79,30 @@ int delivery_make_runs(struct delivery *delivery, size_t count)
     return 0;
 }
 
+static void free_failure(struct failure *failure)
+{
+    free(failure->rule);
+    free(failure->error);
+    free(failure->traceback);
+    *failure = (struct failure){0};
+}
+
+void delivery_again(struct delivery *delivery)
+{
+    if (delivery->runs != delivery->few)
+        free(delivery->runs);
+    delivery->runs = delivery->few;
+    delivery->run_count = 0;
+    memset(delivery->few, 0, sizeof(delivery->few));
+    free_failure(&delivery->failure);
+    delivery->verdict = VERDICT_ACK;
+    delivery->open = 0;
+    delivery->delay_given = false;
+    delivery->delay_ns = 0;
+    delivery->ack.delivered++;
+    delivery->input.delivered++;
+}
+
 void delivery_free(struct delivery *delivery)
 {
     leave(delivery);
@@ -88,9 +112,7 @@ void delivery_free(struct delivery *delivery)
     *at = delivery->next_in_bucket;
     if (delivery->runs != delivery->few)
         free(delivery->runs);
-    free(delivery->failure.rule);
-    free(delivery->failure.error);
-    free(delivery->failure.traceback);
+    free_failure(&delivery->failure);
     free(delivery);
 }
 

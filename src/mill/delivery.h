@@ -24,6 +24,7 @@
  * Thread: the worker's loop.
  */
 
+struct cumulative;
 struct delivery;
 
 enum {
@@ -36,6 +37,9 @@ struct source {
     const struct source_config *config;
     unsigned index; /* in the configuration */
     struct pull *pull;
+    unsigned doubts_seen; /* of the pull, when its signs of trouble were last looked at */
+    uint64_t losses_seen;
+    struct cumulative *cumulative; /* NULL: each message is acknowledged by itself */
     uint64_t stream_id; /* 0, or names the stream that replaced the first one (recovery.h) */
     struct source_counters *counters;
     struct delivery *oldest, *newest;         /* in flight, by touched_ns */
@@ -47,6 +51,7 @@ enum verdict { VERDICT_ACK, VERDICT_REJECT, VERDICT_AGAIN };
 enum delivery_phase {
     PHASE_QUEUED,      /* no rule has seen it */
     PHASE_RULES,       /* handlers run, outputs are being stored */
+    PHASE_WAITING,     /* for its next try here, which its source's cumulative acks wait for */
     PHASE_DEAD_LETTER, /* the dead letter is being stored */
     PHASE_CONFIRM      /* acked; waiting for the server to say so */
 };
@@ -76,6 +81,7 @@ struct delivery {
     struct delivery *older, *newer; /* in source's list */
     struct delivery *next_in_bucket;
     struct delivery *next_queued;
+    struct delivery *retried_before, *retried_after; /* in retries.h's list */
     struct source *source;
     struct wire_message *message;
     struct wire_message
@@ -88,7 +94,9 @@ struct delivery {
     size_t open;      /* handlers and outputs not ended, and one while handlers are being started */
     int64_t delay_ns; /* asked for with msg:retry */
     bool delay_given;
-    int64_t touched_ns; /* when it arrived, or +WPI was last sent */
+    int64_t retry_due_ns; /* PHASE_WAITING */
+    uint64_t floor_slot;  /* of a source with cumulative acks */
+    int64_t touched_ns;   /* when it arrived, or +WPI was last sent */
     int confirms_sent;
     bool orphan; /* its consumer is gone: there is nobody to answer to */
     struct failure failure;
@@ -108,6 +116,10 @@ struct delivery *delivery_new(struct source *source, struct wire_message *messag
 /* Makes room for `count` runs, zeroed but for `delivery`; run_count is the caller's. Returns 0 or
  * -1. */
 int delivery_make_runs(struct delivery *delivery, size_t count);
+
+/* To be tried again here: counts as one more delivery of which nothing is known yet. Its runs must
+ * have let their generations go. */
+void delivery_again(struct delivery *delivery);
 
 /* Leaves the list, frees all but the wire messages. */
 void delivery_free(struct delivery *delivery);

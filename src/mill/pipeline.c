@@ -73,6 +73,11 @@ static int open_sources(struct pipeline *pipeline, struct error *err)
         };
         if (pull_open(&source->pull, pipeline->link, source->index, &pull, err) != 0)
             return -1;
+        if (source->config->ack != ACK_CUMULATIVE)
+            continue;
+        source->cumulative = cumulative_new(pipeline->link, source->config, source->index);
+        if (source->cumulative == NULL)
+            return error_set(err, "out of memory");
     }
     return 0;
 }
@@ -115,6 +120,7 @@ int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine 
         .link = link,
         .outbox = pipeline->outbox,
         .progress = pipeline->options.progress,
+        .retries = &pipeline->retries,
         .dead_letter_root = pipeline->options.config->dead_letter_subject,
         .rules_version = engine_version(engine),
         .term_reasons = pipeline->term_reasons,
@@ -146,6 +152,8 @@ void pipeline_detach(struct pipeline *pipeline)
             drop_message(source->oldest);
         pull_free(source->pull);
         source->pull = NULL;
+        cumulative_free(source->cumulative);
+        source->cumulative = NULL;
     }
     outbox_free(pipeline->outbox);
     pipeline->outbox = NULL;
@@ -216,25 +224,43 @@ static void merge(struct pipeline *pipeline, struct delivery *delivery,
     pull_settled(delivery->source->pull);
 }
 
+/* There is nothing to be done about a message that has arrived. */
+static void pass_over(struct pipeline *pipeline, struct source *source,
+                      struct wire_message *message)
+{
+    pipeline_discard(pipeline, message);
+    pull_settled(source->pull);
+}
+
 static void take_in(struct pipeline *pipeline, struct source *source, struct wire_message *message,
                     const struct ack_subject *ack, int64_t now_ns)
 {
+    enum floor_arrival arrival = FLOOR_NEW;
+    uint64_t slot = 0;
     counter_add(source->counters->delivered, 1);
-    if (ack->delivered > 1) {
+    if (source->cumulative != NULL)
+        arrival = cumulative_arrived(source->cumulative, wire_reply(message), ack, &slot);
+    if (ack->delivered > 1)
         counter_add(source->counters->redelivered, 1);
+    if (ack->delivered > 1 || arrival == FLOOR_OPEN) {
         struct delivery *same = delivery_find(source, ack->stream_sequence);
         if (same != NULL && !same->orphan) {
             merge(pipeline, same, message, now_ns);
             return;
         }
     }
-    struct delivery *delivery = delivery_new(source, message, ack, now_ns);
-    if (delivery == NULL) { /* it comes back after ack_wait */
-        log_error(pipeline->name, "out of memory: a message is left to be delivered again");
-        pipeline_discard(pipeline, message);
-        pull_settled(source->pull);
+    if (arrival == FLOOR_SETTLED) {
+        pass_over(pipeline, source, message);
         return;
     }
+    struct delivery *delivery =
+        arrival != FLOOR_FULL ? delivery_new(source, message, ack, now_ns) : NULL;
+    if (delivery == NULL) { /* it comes back after ack_wait */
+        log_error(pipeline->name, "out of memory: a message is left to be delivered again");
+        pass_over(pipeline, source, message);
+        return;
+    }
+    delivery->floor_slot = slot;
     counter_add(source->counters->in_flight, 1);
     enqueue(pipeline, delivery);
 }
@@ -351,10 +377,42 @@ static void run_timers(struct pipeline *pipeline, int64_t now_ns)
     }
 }
 
+/* What waits here for its next try is tried, like what has arrived. */
+static void take_retries(struct pipeline *pipeline, int64_t now_ns)
+{
+    struct delivery *delivery;
+    while ((delivery = retries_take(&pipeline->retries, now_ns)) != NULL) {
+        if (delivery->orphan) {
+            pipeline_finish(pipeline, delivery); /* its successor comes, or has come */
+            continue;
+        }
+        delivery_again(delivery);
+        enqueue(pipeline, delivery);
+    }
+}
+
+static void end_source_round(struct source *source, int64_t now_ns, bool held)
+{
+    const char *why;
+    bool full = source->cumulative != NULL && cumulative_full(source->cumulative);
+    pull_round(source->pull, now_ns, held || full);
+    tally_pull(source->counters, source->pull);
+    if (source->cumulative == NULL)
+        return;
+    unsigned doubts = pull_doubts(source->pull, &why);
+    uint64_t losses = pull_counts(source->pull)->lost + pull_counts(source->pull)->unavailable;
+    if (doubts > source->doubts_seen || losses != source->losses_seen)
+        cumulative_doubt(source->cumulative);
+    source->doubts_seen = doubts;
+    source->losses_seen = losses;
+    cumulative_round(source->cumulative, now_ns);
+}
+
 bool pipeline_round(struct pipeline *pipeline)
 {
     int64_t now_ns = clock_monotonic_ns();
     take_arrivals(pipeline, now_ns);
+    take_retries(pipeline, now_ns);
     run_timers(pipeline, now_ns);
     bool held = is_held(pipeline);
     if (!held)
@@ -363,11 +421,8 @@ bool pipeline_round(struct pipeline *pipeline)
         on_tick(pipeline, clock_monotonic_ns());
 
     now_ns = clock_monotonic_ns();
-    for (size_t i = 0; i < pipeline->options.source_count; i++) {
-        struct source *source = &pipeline->sources[i];
-        pull_round(source->pull, now_ns, held);
-        tally_pull(source->counters, source->pull);
-    }
+    for (size_t i = 0; i < pipeline->options.source_count; i++)
+        end_source_round(&pipeline->sources[i], now_ns, held);
     outbox_collect(pipeline->outbox);
     pipeline_collect(pipeline);
     return pipeline->first_queued != NULL && !held && !outbox_full(pipeline->outbox);
@@ -378,16 +433,25 @@ void pipeline_tick(struct pipeline *pipeline)
     pipeline->tick_due = true;
 }
 
+/* The earlier of two times, of which -1 is never. */
+static int64_t earlier(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < 0 || (b_ns >= 0 && b_ns < a_ns) ? b_ns : a_ns;
+}
+
 int64_t pipeline_due_ns(const struct pipeline *pipeline)
 {
-    if (is_full(pipeline))
-        return -1; /* a PubAck, or its absence, brings the next round; so does the tick */
-    int64_t due_ns = engine_due_ns(pipeline->current->engine);
-    for (const struct generation *old = pipeline->retired; old != NULL; old = old->next) {
-        int64_t old_due_ns = engine_due_ns(old->engine);
-        if (old_due_ns >= 0 && (due_ns < 0 || old_due_ns < due_ns))
-            due_ns = old_due_ns;
+    int64_t due_ns = -1;
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        if (pipeline->sources[i].cumulative != NULL)
+            due_ns = earlier(due_ns, cumulative_due_ns(pipeline->sources[i].cumulative));
     }
+    if (is_full(pipeline))
+        return due_ns; /* a PubAck, or its absence, brings the next round; so does the tick */
+    due_ns = earlier(due_ns, retries_due_ns(&pipeline->retries));
+    due_ns = earlier(due_ns, engine_due_ns(pipeline->current->engine));
+    for (const struct generation *old = pipeline->retired; old != NULL; old = old->next)
+        due_ns = earlier(due_ns, engine_due_ns(old->engine));
     return due_ns;
 }
 
@@ -433,8 +497,11 @@ void pipeline_reconnected(struct pipeline *pipeline)
 {
     int64_t now_ns = clock_monotonic_ns();
     counter_add(pipeline->options.counters->reconnects, 1);
-    for (size_t i = 0; i < pipeline->options.source_count; i++)
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
         pull_restart(pipeline->sources[i].pull, now_ns);
+        if (pipeline->sources[i].cumulative != NULL)
+            cumulative_doubt(pipeline->sources[i].cumulative);
+    }
     outbox_resend(pipeline->outbox, now_ns);
 }
 
@@ -446,6 +513,8 @@ static void restart_source(struct pipeline *pipeline, struct source *source, boo
     if (stream_id != source->stream_id)
         progress_forget_source(pipeline->options.progress, source->index);
     source->stream_id = stream_id;
+    if (replaced && source->cumulative != NULL)
+        cumulative_reset(source->cumulative);
     pull_restart(source->pull, clock_monotonic_ns());
 }
 
@@ -458,8 +527,21 @@ void pipeline_restart_pull(struct pipeline *pipeline, unsigned source, bool repl
     }
 }
 
+/* They would keep the worker from its end. */
+static void give_back_waiting(struct pipeline *pipeline)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    struct delivery *delivery;
+    while ((delivery = retries_take(&pipeline->retries, INT64_MAX)) != NULL) {
+        settle_give_back_waiting(&pipeline->settler, delivery, now_ns);
+        pipeline_finish(pipeline, delivery);
+    }
+}
+
 void pipeline_drain(struct pipeline *pipeline)
 {
+    pipeline->settler.draining = true;
+    give_back_waiting(pipeline);
     for (size_t i = 0; i < pipeline->options.source_count; i++)
         pull_drain(pipeline->sources[i].pull, clock_monotonic_ns());
 }
@@ -483,6 +565,14 @@ void pipeline_give_up(struct pipeline *pipeline)
     engine_abort_calls(pipeline->current->engine, "the program stops");
     for (struct generation *old = pipeline->retired; old != NULL; old = old->next)
         engine_abort_calls(old->engine, "the program stops");
+}
+
+void pipeline_leave(struct pipeline *pipeline)
+{
+    for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        if (pipeline->sources[i].cumulative != NULL)
+            cumulative_leave(pipeline->sources[i].cumulative);
+    }
 }
 
 size_t pipeline_in_flight(const struct pipeline *pipeline)

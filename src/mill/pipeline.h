@@ -116,6 +116,9 @@ void pipeline_unload(struct pipeline *pipeline);
  */
 void pipeline_give_up(struct pipeline *pipeline);
 
+/* The last thing to be sent: acks that have waited. */
+void pipeline_leave(struct pipeline *pipeline);
+
 /* Whether nothing is in flight: no message, no handler, no output. */
 bool pipeline_idle(const struct pipeline *pipeline);
 

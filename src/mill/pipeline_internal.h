@@ -1,6 +1,7 @@
 #ifndef TIDEMILL_MILL_PIPELINE_INTERNAL_H
 #define TIDEMILL_MILL_PIPELINE_INTERNAL_H
 
+#include "mill/cumulative.h"
 #include "mill/pipeline.h"
 #include "mill/pipeline_kv.h"
 #include "mill/refusals.h"
@@ -28,6 +29,7 @@ struct pipeline {
     struct generation *current, *retired;
     uint32_t generations;
     struct delivery *first_queued, *last_queued; /* arrived, no rule has seen it */
+    struct retries retries;
     bool tick_due;
     struct rule **matches; /* room for as many rules as the current engine has */
     size_t match_capacity;
@@ -40,6 +42,9 @@ void pipeline_put_to_work(struct pipeline *pipeline, struct engine *engine);
 
 /* Gives the message to the rules that want it. The delivery may be settled and gone on return. */
 void pipeline_start(struct pipeline *pipeline, struct delivery *delivery);
+
+/* The delivery will be tried again: its runs are over. */
+void pipeline_release_runs(struct delivery *delivery);
 
 /* The delivery is settled: its place in the window is free. */
 void pipeline_finish(struct pipeline *pipeline, struct delivery *delivery);

@@ -23,11 +23,17 @@ enum {
 
 /* --- the end of a delivery --- */
 
+void pipeline_release_runs(struct delivery *delivery)
+{
+    for (size_t i = 0; i < delivery->run_count; i++)
+        delivery->runs[i].generation->uses--;
+    delivery->run_count = 0;
+}
+
 void pipeline_finish(struct pipeline *pipeline, struct delivery *delivery)
 {
     struct source *source = delivery->source;
-    for (size_t i = 0; i < delivery->run_count; i++)
-        delivery->runs[i].generation->uses--;
+    pipeline_release_runs(delivery);
     pipeline_discard(pipeline, delivery->message);
     pipeline_discard(pipeline, delivery->latest);
     delivery_free(delivery);
@@ -42,6 +48,8 @@ static void close_one(struct pipeline *pipeline, struct delivery *delivery)
         return;
     if (settle(&pipeline->settler, delivery, clock_monotonic_ns()))
         pipeline_finish(pipeline, delivery);
+    else if (delivery->phase == PHASE_WAITING)
+        pipeline_release_runs(delivery);
 }
 
 /* --- outputs --- */
@@ -78,6 +86,8 @@ void pipeline_output_done(void *context, void *token, const struct outbox_result
         delivery->open = 0;
         if (settle_dead_letter_done(&pipeline->settler, delivery, result->stored, result->error))
             pipeline_finish(pipeline, delivery);
+        else
+            pipeline_release_runs(delivery);
         return;
     }
     run->outputs_open--;
@@ -373,6 +383,12 @@ void pipeline_reply(struct pipeline *pipeline, enum reply_kind kind, uint64_t to
     case REPLY_ACK:
         if (!no_responders)
             on_confirmed(pipeline, token);
+        break;
+    case REPLY_FLOOR:
+        for (size_t i = 0; i < pipeline->options.source_count; i++) {
+            if (pipeline->sources[i].cumulative != NULL)
+                cumulative_reply(pipeline->sources[i].cumulative, token, message, no_responders);
+        }
         break;
     case REPLY_KV:
         if (pipeline->kv != NULL)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mill/cumulative.h"
 #include "mill/dead_letter.h"
 
 #include <inttypes.h>
@@ -19,6 +20,14 @@ static void answer(struct settler *settler, struct delivery *delivery, const cha
         return; /* whoever hears it takes it for an answer to another delivery */
     /* Not sent (the connection is closed): the server delivers again after ack_wait. */
     link_publish(settler->link, delivery_reply(delivery), text, strlen(text));
+}
+
+/* Nothing more is to be done for it, and all that answers it is the floor. */
+static void settle_in_floor(struct delivery *delivery)
+{
+    if (!delivery->orphan)
+        cumulative_settled(delivery->source->cumulative, delivery->ack.stream_sequence,
+                           delivery->floor_slot);
 }
 
 static void forget_progress(struct settler *settler, const struct delivery *delivery)
@@ -70,6 +79,10 @@ static bool acknowledge(struct settler *settler, struct delivery *delivery, int6
 {
     count_acked(settler, delivery, now_ns);
     forget_progress(settler, delivery);
+    if (delivery->source->cumulative != NULL) {
+        settle_in_floor(delivery);
+        return true;
+    }
     if (delivery->source->config->confirm && !delivery->orphan)
         return send_confirm(settler, delivery, now_ns);
     answer(settler, delivery, "+ACK");
@@ -87,6 +100,16 @@ static int64_t backoff_of(const struct delivery *delivery)
     return config->backoff_ns[step];
 }
 
+static void send_nak(struct settler *settler, struct delivery *delivery, int64_t delay_ns)
+{
+    char text[ACK_TEXT_SIZE];
+    if (delay_ns > 0)
+        snprintf(text, sizeof(text), "-NAK {\"delay\":%" PRId64 "}", delay_ns);
+    else
+        snprintf(text, sizeof(text), "-NAK");
+    answer(settler, delivery, text);
+}
+
 /* Gives the message back with a delay, and remembers which rules are through with it. */
 static bool give_back_later(struct settler *settler, struct delivery *delivery)
 {
@@ -96,14 +119,13 @@ static bool give_back_later(struct settler *settler, struct delivery *delivery)
             progress_note(settler->progress, delivery->source->index, delivery->ack.stream_sequence,
                           run->name);
     }
-    char text[ACK_TEXT_SIZE];
     int64_t delay_ns = delivery->delay_given ? delivery->delay_ns : backoff_of(delivery);
-    if (delay_ns > 0)
-        snprintf(text, sizeof(text), "-NAK {\"delay\":%" PRId64 "}", delay_ns);
-    else
-        snprintf(text, sizeof(text), "-NAK");
-    answer(settler, delivery, text);
     counter_add(delivery->source->counters->naked, 1);
+    if (delivery->source->cumulative != NULL && !settler->draining && !delivery->orphan) {
+        retries_add(settler->retries, delivery, clock_monotonic_ns() + delay_ns);
+        return false;
+    }
+    send_nak(settler, delivery, delay_ns);
     return true;
 }
 
@@ -160,7 +182,10 @@ bool settle_dead_letter_done(struct settler *settler, struct delivery *delivery,
              failure->reason, failure->rule != NULL ? " in rule " : "",
              failure->rule != NULL ? failure->rule : "", failure->error != NULL ? ": " : "",
              failure->error != NULL ? failure->error : "");
-    send_term(settler, delivery);
+    if (delivery->source->cumulative != NULL)
+        settle_in_floor(delivery);
+    else
+        send_term(settler, delivery);
     forget_progress(settler, delivery);
     counter_add(delivery->source->counters->dead, 1);
     counter_add(delivery->source->counters->dead_of[reason_named(failure->reason)], 1);
@@ -179,6 +204,11 @@ void settle_in_progress(struct settler *settler, struct delivery *delivery, int6
 {
     answer(settler, delivery, "+WPI");
     delivery_touched(delivery, now_ns);
+}
+
+void settle_give_back_waiting(struct settler *settler, struct delivery *delivery, int64_t now_ns)
+{
+    send_nak(settler, delivery, delivery->retry_due_ns - now_ns);
 }
 
 void settle_give_back(struct settler *settler, struct delivery *delivery)

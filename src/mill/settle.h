@@ -9,6 +9,7 @@
 #include "mill/delivery.h"
 #include "mill/outbox.h"
 #include "mill/progress.h"
+#include "mill/retries.h"
 
 /*
  * Settling: what the input gets once everything about it is known (the delivery table of
@@ -17,6 +18,10 @@
  *   ACK     +ACK; with `confirm` the server's answer is waited for
  *   AGAIN   -NAK with a delay, until max_deliver; then as REJECT
  *   REJECT  the dead letter is sent; when it is stored +TERM, when it cannot be stored -NAK
+ *
+ * With cumulative acks nothing is sent for a single message: what would get +ACK or +TERM is settled
+ * (cumulative.h), what would get -NAK waits here for its next try (retries.h); while the worker
+ * drains it is given back all the same.
  *
  * Thread: the worker's loop.
  */
@@ -27,8 +32,10 @@ struct settler {
     struct progress *progress;
     const char *dead_letter_root;
     const char *rules_version; /* of the current generation */
-    bool term_reasons;         /* the server understands `+TERM reason` (2.10.4 and later) */
-    int64_t wall_offset_ns;    /* the wall clock's lead on the monotonic one, as of a moment ago */
+    struct retries *retries;
+    bool draining;          /* nothing is kept to be tried again */
+    bool term_reasons;      /* the server understands `+TERM reason` (2.10.4 and later) */
+    int64_t wall_offset_ns; /* the wall clock's lead on the monotonic one, as of a moment ago */
 };
 
 /*
@@ -50,6 +57,9 @@ bool settle_confirm_again(struct settler *settler, struct delivery *delivery, in
 
 /* Work goes on: +WPI restarts the server's ack_wait. */
 void settle_in_progress(struct settler *settler, struct delivery *delivery, int64_t now_ns);
+
+/* Gives back a message that waits for its next try, with what is left of its delay (shutdown). */
+void settle_give_back_waiting(struct settler *settler, struct delivery *delivery, int64_t now_ns);
 
 /* Gives back, at once, a message that no rule has seen (shutdown). */
 void settle_give_back(struct settler *settler, struct delivery *delivery);

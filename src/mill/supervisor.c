@@ -506,13 +506,6 @@ static int open_http(struct supervisor *supervisor, struct error *err)
 static int prepare(struct supervisor *supervisor, struct error *err)
 {
     const struct config *config = supervisor->config;
-    for (size_t i = 0; i < config->source_count; i++) {
-        if (config->sources[i].ack == ACK_CUMULATIVE) {
-            supervisor->exit_status = EXIT_CONFIGURATION;
-            return error_set(err, "sources[%zu].ack: \"cumulative\" is not there yet: use \"each\"",
-                             i + 1);
-        }
-    }
     if (open_health(supervisor, err) != 0 || make_workers(supervisor, err) != 0 ||
         reload_open(&supervisor->reload, &supervisor->loop, config->rules.dir, supervisor->workers,
                     supervisor->worker_count, on_reloaded, supervisor, err) != 0)

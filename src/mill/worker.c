@@ -151,6 +151,7 @@ static void advance(struct worker *worker)
     }
     if (worker->stage == STAGE_UNLOADING && pipeline_idle(worker->pipeline)) {
         worker->stage = STAGE_LEAVING;
+        pipeline_leave(worker->pipeline);
         link_barrier(worker->link, BARRIER_LEAVING);
         uv_timer_start(&worker->last_barrier, on_last_barrier_timeout, LAST_BARRIER_MS, 0);
     }
@@ -171,6 +172,7 @@ static void give_up(struct worker *worker)
         return;
     pipeline_give_up(worker->pipeline);
     worker->stage = STAGE_LEAVING;
+    pipeline_leave(worker->pipeline);
     link_barrier(worker->link, BARRIER_LEAVING);
     uv_timer_start(&worker->last_barrier, on_last_barrier_timeout, LAST_BARRIER_MS, 0);
 }

@@ -6,7 +6,7 @@
 #include "round.h"
 
 /*
- * chaos [--seed N] [--inputs N] [--seconds N] [--rounds N]: rounds of chaos, a line for each. Stops
+ * chaos [--seed N] [--inputs N] [--seconds N] [--rounds N] [--ack each|cumulative]: rounds of chaos, a line for each. Stops
  * at the first round that finds something, and keeps its folder: stores, logs and rules. A seed is
  * that of the first round; the next rounds count up from it.
  */
@@ -18,7 +18,8 @@ struct settings {
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: chaos [--seed N] [--inputs N] [--seconds N] [--rounds N]\n");
+    fprintf(stderr, "usage: chaos [--seed N] [--inputs N] [--seconds N] [--rounds N] "
+                    "[--ack each|cumulative]\n");
     return 2;
 }
 
@@ -26,6 +27,12 @@ static int read_settings(struct settings *settings, int argc, char **argv)
 {
     for (int i = 1; i < argc; i += 2) {
         char *end = NULL;
+        if (strcmp(argv[i], "--ack") == 0 && i + 1 < argc) {
+            settings->chaos.cumulative = strcmp(argv[i + 1], "cumulative") == 0;
+            if (!settings->chaos.cumulative && strcmp(argv[i + 1], "each") != 0)
+                return -1;
+            continue;
+        }
         uint64_t value = i + 1 < argc ? strtoull(argv[i + 1], &end, 10) : 0;
         if (end == NULL || end == argv[i + 1] || *end != '\0')
             return -1;
@@ -68,8 +75,9 @@ int main(int argc, char **argv)
         return usage();
     for (uint64_t round = 0; round < settings.rounds; round++, settings.chaos.seed++) {
         if (!run_round(&settings.chaos)) {
-            printf("again: make chaos SEED=%" PRIu64 " INPUTS=%zu SECONDS_OF_FAULTS=%d\n",
-                   settings.chaos.seed, settings.chaos.inputs, settings.chaos.fault_seconds);
+            printf("again: make chaos SEED=%" PRIu64 " INPUTS=%zu SECONDS_OF_FAULTS=%d%s\n",
+                   settings.chaos.seed, settings.chaos.inputs, settings.chaos.fault_seconds,
+                   settings.chaos.cumulative ? " ACK=cumulative" : "");
             return 1;
         }
     }

@@ -157,7 +157,7 @@ void chaos_round(struct harness *h, const struct chaos *chaos, struct chaos_resu
         harness_fail(h, "out of memory");
     harness_defer(h, close_plan, plan);
 
-    struct stage *stage = stage_open(h);
+    struct stage *stage = stage_open(h, chaos->cumulative);
     harness_defer(h, close_stage, stage);
     struct feeder *feeder = feeder_start(plan, harness_url(h));
     if (feeder == NULL)
@@ -184,7 +184,8 @@ bool chaos_passed(const struct chaos_result *result)
 void chaos_print(const struct chaos *chaos, const struct chaos_result *result)
 {
     const struct findings *findings = &result->findings;
-    printf("seed %" PRIu64 ": %zu inputs; faults:", chaos->seed, chaos->inputs);
+    printf("seed %" PRIu64 ": %zu inputs%s; faults:", chaos->seed, chaos->inputs,
+           chaos->cumulative ? ", cumulative acks" : "");
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("%s %u %s", i > 0 ? "," : "", result->faults[i], fault_name((enum fault_kind)i));
     printf("; %" PRIu64

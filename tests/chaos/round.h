@@ -1,6 +1,7 @@
 #ifndef TIDEMILL_TESTS_CHAOS_ROUND_H
 #define TIDEMILL_TESTS_CHAOS_ROUND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct chaos {
     uint64_t seed;
     size_t inputs;
     int fault_seconds;
+    bool cumulative; /* the source's acks */
 };
 
 struct chaos_result {

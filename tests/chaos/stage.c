@@ -35,6 +35,7 @@ static const char configuration[] =
     "  },\n"
     "  sources = {\n"
     "    { stream = 'in', durable = 'chaos', batch = 200, ack_wait = '3s', max_deliver = 10,\n"
+    "      ack = '%s',\n"
     "      backoff = { '50ms', '100ms' } },\n"
     "  },\n"
     "  shutdown_timeout = '5s',\n"
@@ -394,13 +395,15 @@ void stage_finish(struct stage *stage)
 
 /* ---- opening and closing ---- */
 
-struct stage *stage_open(struct harness *h)
+struct stage *stage_open(struct harness *h, bool cumulative)
 {
+    char text[sizeof(configuration) + 16];
     struct stage *stage = calloc(1, sizeof(*stage));
     assert_non_null(stage);
     stage->h = h;
     stage->server_up = true;
-    harness_write_file(h, "tidemill.lua", configuration);
+    snprintf(text, sizeof(text), configuration, cumulative ? "cumulative" : "each");
+    harness_write_file(h, "tidemill.lua", text);
     write_rules(stage);
     start_mill(stage, &stage->first);
     if (!process_wait_text(stage->first.process, " running: ", harness_deadline(START_MS)))

@@ -19,7 +19,7 @@ enum { ACK_WAIT_MS = 3000 };
 struct stage;
 
 /* Writes the configuration and the rules and starts tidemill; returns when it runs. */
-struct stage *stage_open(struct harness *h);
+struct stage *stage_open(struct harness *h, bool cumulative);
 void stage_close(struct stage *stage); /* kills what runs; NULL is fine */
 
 void stage_begin_fault(struct stage *stage, const struct fault *fault);

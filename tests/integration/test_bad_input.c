@@ -203,15 +203,6 @@ static void test_a_source_stream_that_does_not_exist(struct harness *h)
     expect(h, run_quietly(h), 1, 1, "stream nowhere", "does not exist", "streams");
 }
 
-static void test_cumulative_acks_are_refused_until_they_are_there(struct harness *h)
-{
-    write_good(h);
-    harness_write_file(
-        h, "tidemill.lua",
-        "return { sources = { { stream = 's', durable = 'd', ack = 'cumulative' } } }");
-    expect(h, run_quietly(h), 2, 1, "sources[1].ack", "cumulative", "each");
-}
-
 static void test_a_consumer_that_differs_where_the_server_cannot_change_it(struct harness *h)
 {
     jsConsumerConfig config;
@@ -341,7 +332,6 @@ int main(void)
         harness_test_with(test_run_says_the_same_of_a_rule_as_check, .no_server = true),
         harness_test(test_a_folder_without_rules_is_warned_of),
         harness_test(test_a_source_stream_that_does_not_exist),
-        harness_test_with(test_cumulative_acks_are_refused_until_they_are_there, .no_server = true),
         harness_test(test_a_consumer_that_differs_where_the_server_cannot_change_it),
         harness_test(test_a_push_consumer_of_the_same_name),
         harness_test(test_subjects_that_another_stream_has),

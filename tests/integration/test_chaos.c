@@ -27,9 +27,10 @@ static void choose_seed(struct chaos *chaos)
     fflush(stdout);
 }
 
-static void test_no_fault_loses_doubles_or_misplaces_a_message(struct harness *h)
+static void expect_order(struct harness *h, bool cumulative)
 {
-    struct chaos chaos = {.inputs = INPUTS, .fault_seconds = FAULT_SECONDS};
+    struct chaos chaos = {
+        .inputs = INPUTS, .fault_seconds = FAULT_SECONDS, .cumulative = cumulative};
     struct chaos_result result;
     choose_seed(&chaos);
 
@@ -37,6 +38,16 @@ static void test_no_fault_loses_doubles_or_misplaces_a_message(struct harness *h
 
     chaos_print(&chaos, &result);
     assert_true(chaos_passed(&result));
+}
+
+static void test_no_fault_loses_doubles_or_misplaces_a_message(struct harness *h)
+{
+    expect_order(h, false);
+}
+
+static void test_nor_does_one_when_acks_are_cumulative(struct harness *h)
+{
+    expect_order(h, true);
 }
 
 /* What chaos found once: near its end tidemill had taken its signal handlers away, and died. */
@@ -112,6 +123,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         harness_test(test_no_fault_loses_doubles_or_misplaces_a_message),
+        harness_test(test_nor_does_one_when_acks_are_cumulative),
         harness_test(test_hangups_while_it_stops_leave_its_end_in_order),
         harness_test(test_a_message_cut_off_by_the_servers_death_is_not_completed_by_another),
     };

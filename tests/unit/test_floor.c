@@ -1,0 +1,636 @@
+/* cmocka wants these before it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mill/floor.h"
+
+enum { LIMIT = 1000 };
+
+/* ---- small cases ---- */
+
+static int open_floor(void **state)
+{
+    *state = floor_new(LIMIT);
+    return *state == NULL ? -1 : 0;
+}
+
+static int close_floor(void **state)
+{
+    floor_free(*state);
+    return 0;
+}
+
+static enum floor_arrival arrive(struct floor *floor, uint64_t sequence, uint64_t number,
+                                 uint64_t count)
+{
+    struct floor_delivery delivery = {sequence, number, count};
+    uint64_t slot;
+    return floor_arrived(floor, &delivery, &slot);
+}
+
+static void settle(struct floor *floor, uint64_t sequence)
+{
+    floor_settle(floor, sequence, 0);
+}
+
+/* The server's answer, as it must have been asked for. */
+static void tell(struct floor *floor, struct floor_facts facts)
+{
+    assert_int_equal(floor_question(floor), FLOOR_ASK_CONSUMER);
+    floor_asked(floor, FLOOR_ASK_CONSUMER);
+    facts.created_ns = facts.created_ns != 0 ? facts.created_ns : 1;
+    floor_told_consumer(floor, &facts);
+}
+
+static void tell_first(struct floor *floor, uint64_t first)
+{
+    assert_int_equal(floor_question(floor), FLOOR_ASK_STREAM);
+    floor_asked(floor, FLOOR_ASK_STREAM);
+    floor_told_stream(floor, first);
+}
+
+static void tell_idle(struct floor *floor, uint64_t sequence, uint64_t number)
+{
+    tell(floor, (struct floor_facts){.acked_sequence = sequence,
+                                     .acked_number = number,
+                                     .delivered = sequence,
+                                     .delivered_number = number});
+}
+
+/* Asserts that this sequence would be acknowledged; 0: none. */
+static void expect_ack(struct floor *floor, uint64_t sequence)
+{
+    struct floor_ack ack = {0};
+    if (!floor_next_ack(floor, &ack))
+        ack.sequence = 0;
+    assert_int_equal(ack.sequence, sequence);
+}
+
+static void acknowledge(struct floor *floor, uint64_t sequence)
+{
+    struct floor_ack ack;
+    expect_ack(floor, sequence);
+    floor_next_ack(floor, &ack);
+    floor_ack_sent(floor, &ack);
+    floor_ack_answered(floor);
+}
+
+static void test_nothing_is_acknowledged_before_the_server_has_told_where_it_is(void **state)
+{
+    struct floor *floor = *state;
+    assert_int_equal(arrive(floor, 1, 1, 1), FLOOR_NEW);
+    settle(floor, 1);
+    expect_ack(floor, 0);
+    tell_idle(floor, 0, 0);
+    expect_ack(floor, 1);
+}
+
+static void test_the_floor_is_what_is_settled_without_a_gap(void **state)
+{
+    struct floor *floor = *state;
+    tell_idle(floor, 0, 0);
+    for (uint64_t i = 1; i <= 5; i++)
+        arrive(floor, i, i, 1);
+    settle(floor, 2);
+    expect_ack(floor, 0);
+    settle(floor, 1);
+    acknowledge(floor, 2);
+    settle(floor, 5);
+    expect_ack(floor, 0);
+    settle(floor, 3);
+    settle(floor, 4);
+    acknowledge(floor, 5);
+    assert_int_equal(floor_count(floor), 0);
+}
+
+static void test_a_delivery_to_somebody_else_stops_the_floor(void **state)
+{
+    struct floor *floor = *state;
+    tell_idle(floor, 0, 0);
+    arrive(floor, 1, 1, 1);
+    arrive(floor, 3, 3, 1);
+    settle(floor, 1);
+    settle(floor, 3);
+    acknowledge(floor, 1);
+    expect_ack(floor, 0);
+    tell(floor, (struct floor_facts){.acked_sequence = 1,
+                                     .acked_number = 1,
+                                     .delivered = 3,
+                                     .delivered_number = 3,
+                                     .pending = 2});
+    tell_first(floor, 1);
+    expect_ack(floor, 0);
+    assert_int_equal(arrive(floor, 2, 4, 2), FLOOR_NEW); /* the other has died */
+    expect_ack(floor, 0);
+    settle(floor, 2);
+    acknowledge(floor, 3);
+    assert_true(floor_is_complete(floor));
+}
+
+static void test_as_many_as_are_pending_are_all_that_are(void **state)
+{
+    struct floor *floor = *state;
+    arrive(floor, 7, 21, 2);
+    settle(floor, 7);
+    tell(floor, (struct floor_facts){.acked_sequence = 5,
+                                     .acked_number = 5,
+                                     .delivered = 7,
+                                     .delivered_number = 21,
+                                     .pending = 1});
+    tell_first(floor, 1);
+    acknowledge(floor, 7);
+    arrive(floor, 8, 22, 1);
+    settle(floor, 8);
+    acknowledge(floor, 8);
+}
+
+static void test_a_message_that_left_the_stream_does_not_stand_for_another(void **state)
+{
+    struct floor *floor = *state;
+    tell_idle(floor, 0, 0);
+    arrive(floor, 1, 1, 1);
+    arrive(floor, 3, 3, 1); /* 2 is with somebody else */
+    settle(floor, 1);
+    settle(floor, 3);
+    /* 1 has expired: of two entries one is pending, and so is 2. */
+    tell(floor, (struct floor_facts){.delivered = 3, .delivered_number = 3, .pending = 2});
+    tell_first(floor, 2);
+    expect_ack(floor, 0);
+    arrive(floor, 2, 4, 2);
+    settle(floor, 2);
+    acknowledge(floor, 3);
+}
+
+static void test_what_is_settled_is_recognised_when_it_comes_again(void **state)
+{
+    struct floor *floor = *state;
+    tell_idle(floor, 0, 0);
+    arrive(floor, 1, 1, 1);
+    arrive(floor, 2, 2, 1);
+    settle(floor, 2);
+    assert_int_equal(arrive(floor, 1, 3, 2), FLOOR_OPEN);
+    assert_int_equal(arrive(floor, 2, 4, 2), FLOOR_SETTLED);
+    settle(floor, 1);
+    acknowledge(floor, 2);
+}
+
+static void test_what_the_server_forgot_to_be_acknowledged_is_so_again(void **state)
+{
+    struct floor *floor = *state;
+    tell_idle(floor, 0, 0);
+    for (uint64_t i = 1; i <= 3; i++) {
+        arrive(floor, i, i, 1);
+        settle(floor, i);
+    }
+    acknowledge(floor, 3);
+    floor_doubt(floor); /* the server was killed, and has gone back to where 1 was acknowledged */
+    expect_ack(floor, 0);
+    tell(floor, (struct floor_facts){.acked_sequence = 1,
+                                     .acked_number = 1,
+                                     .delivered = 2,
+                                     .delivered_number = 2,
+                                     .pending = 1});
+    tell_first(floor, 1);
+    assert_int_equal(arrive(floor, 3, 3, 1), FLOOR_SETTLED);
+    assert_int_equal(arrive(floor, 2, 4, 2), FLOOR_SETTLED);
+    acknowledge(floor, 3);
+}
+
+static void test_numbers_that_go_back_are_those_of_another_consumer(void **state)
+{
+    struct floor *floor = *state;
+    tell_idle(floor, 0, 0);
+    for (uint64_t i = 1; i <= 3; i++)
+        arrive(floor, i, i, 1);
+    settle(floor, 1);
+    expect_ack(floor, 1);
+    arrive(floor, 1, 1, 1);
+    expect_ack(floor, 0);
+    tell(floor, (struct floor_facts){.created_ns = 2, .delivered = 1, .delivered_number = 1});
+    expect_ack(floor, 0);
+    floor_reset(floor);
+    assert_int_equal(floor_count(floor), 0);
+    tell(floor, (struct floor_facts){.created_ns = 2, .delivered = 1, .delivered_number = 1});
+    assert_int_equal(arrive(floor, 2, 2, 1), FLOOR_NEW);
+    settle(floor, 2);
+    expect_ack(floor, 2);
+}
+
+static void test_in_a_cluster_a_floor_counts_when_it_was_told_twice(void **state)
+{
+    struct floor *floor = *state;
+    struct floor_facts facts = {.acked_sequence = 5,
+                                .acked_number = 5,
+                                .delivered = 7,
+                                .delivered_number = 21,
+                                .pending = 1,
+                                .replicated = true};
+    arrive(floor, 7, 21, 2);
+    settle(floor, 7);
+    tell(floor, facts);
+    tell_first(floor, 1);
+    expect_ack(floor, 0);
+    tell(floor, facts);
+    expect_ack(floor, 7);
+}
+
+static void test_the_number_of_an_ack_grows_and_is_below_those_above_it(void **state)
+{
+    struct floor *floor = *state;
+    struct floor_ack ack;
+    tell_idle(floor, 0, 0);
+    for (uint64_t i = 1; i <= 3; i++)
+        arrive(floor, i, i, 1);
+    arrive(floor, 1, 4, 2);
+    settle(floor, 1);
+    assert_true(floor_next_ack(floor, &ack));
+    assert_int_equal(ack.number, 1);
+    acknowledge(floor, 1);
+    settle(floor, 2);
+    assert_true(floor_next_ack(floor, &ack));
+    assert_int_equal(ack.number, 2);
+}
+
+static void test_a_full_ledger_takes_nothing_and_covers_nothing(void **state)
+{
+    struct floor *floor = *state;
+    tell_idle(floor, 0, 0);
+    for (uint64_t i = 1; i <= LIMIT; i++)
+        assert_int_equal(arrive(floor, i, i, 1), FLOOR_NEW);
+    assert_true(floor_is_full(floor, 1));
+    assert_int_equal(arrive(floor, LIMIT + 1, LIMIT + 1, 1), FLOOR_FULL);
+    for (uint64_t i = 1; i <= LIMIT; i++)
+        settle(floor, i);
+    tell(floor, (struct floor_facts){
+                    .delivered = LIMIT + 1, .delivered_number = LIMIT + 1, .pending = LIMIT + 1});
+    tell_first(floor, 1);
+    acknowledge(floor, LIMIT);
+    expect_ack(floor, 0);
+}
+
+static void count_visit(void *context, uint64_t sequence, uint64_t number)
+{
+    (void)number;
+    *(uint64_t *)context += sequence;
+}
+
+static void test_settled_entries_are_visited_when_they_are_old(void **state)
+{
+    struct floor *floor = *state;
+    uint64_t sum = 0;
+    tell_idle(floor, 0, 0);
+    floor_tick(floor, 1000);
+    for (uint64_t i = 1; i <= 3; i++)
+        arrive(floor, i, i, 1);
+    settle(floor, 2);
+    settle(floor, 3);
+    floor_tick(floor, 1500);
+    floor_visit_settled(floor, 600, count_visit, &sum);
+    assert_int_equal(sum, 0);
+    floor_tick(floor, 1600);
+    floor_visit_settled(floor, 600, count_visit, &sum);
+    assert_int_equal(sum, 5);
+    floor_visit_settled(floor, 600, count_visit, &sum);
+    assert_int_equal(sum, 5);
+}
+
+/* ---- a server, and two workers that share its consumer by mistake ---- */
+
+enum { MESSAGES = 60, WORKERS = 2, QUEUE = 4096, MAX_PENDING = 25, STEPS = 1500 };
+
+struct consumer {
+    uint64_t next_sequence, next_number;
+    uint64_t acked, acked_number;
+    size_t pending;
+    uint64_t number[MESSAGES + 2]; /* of the first delivery; 0: not pending */
+    uint64_t count[MESSAGES + 2];
+};
+
+struct answer {
+    enum { ANSWER_NONE, ANSWER_ACK, ANSWER_CONSUMER, ANSWER_STREAM } kind;
+    bool asked; /* the server has still to answer */
+    struct floor_ack ack;
+    struct floor_facts facts;
+    uint64_t first;
+};
+
+struct worker {
+    struct floor *floor;
+    bool alive;
+    struct floor_delivery queue[QUEUE]; /* on their way to it */
+    size_t from, to;
+    bool open[MESSAGES + 2];
+    struct answer answer;
+};
+
+struct world {
+    uint64_t random;
+    uint64_t published, first; /* of the stream */
+    struct consumer now, saved;
+    bool settled[MESSAGES + 2];
+    bool replicated;
+    struct worker workers[WORKERS];
+    unsigned long long violations, acks;
+};
+
+static uint64_t draw(struct world *world, uint64_t below)
+{
+    world->random ^= world->random << 13;
+    world->random ^= world->random >> 7;
+    world->random ^= world->random << 17;
+    return (world->random >> 11) % below;
+}
+
+static void start_worker(struct worker *worker)
+{
+    floor_free(worker->floor);
+    memset(worker, 0, sizeof(*worker));
+    worker->floor = floor_new(MESSAGES + 1);
+    assert_non_null(worker->floor);
+    worker->alive = true;
+}
+
+static void deliver(struct world *world, struct worker *worker, uint64_t sequence)
+{
+    struct consumer *now = &world->now;
+    uint64_t number = now->next_number++;
+    if (now->number[sequence] == 0) {
+        now->number[sequence] = number;
+        now->pending++;
+    }
+    now->count[sequence]++;
+    if (worker->alive)
+        worker->queue[worker->to++ % QUEUE] =
+            (struct floor_delivery){sequence, number, now->count[sequence]};
+}
+
+/* One message to one of those that pull; a redelivery, or the next one. */
+static void server_delivers(struct world *world, bool to_first)
+{
+    struct consumer *now = &world->now;
+    struct worker *worker = &world->workers[to_first ? 0 : draw(world, WORKERS)];
+    if (!worker->alive || worker->to - worker->from > QUEUE / 2)
+        return;
+    if (now->pending > 0 && draw(world, 3) == 0) {
+        uint64_t sequence = 1 + draw(world, MESSAGES);
+        if (now->number[sequence] != 0 && sequence >= world->first)
+            deliver(world, worker, sequence);
+        return;
+    }
+    if (now->next_sequence < world->first)
+        now->next_sequence = world->first;
+    if (now->pending < MAX_PENDING && now->next_sequence <= world->published)
+        deliver(world, worker, now->next_sequence++);
+}
+
+static void forget(struct consumer *now, uint64_t sequence)
+{
+    now->pending -= now->number[sequence] != 0;
+    now->number[sequence] = 0;
+}
+
+/* AckPolicy all, as in the server. */
+static void server_acks(struct world *world, const struct floor_ack *ack)
+{
+    struct consumer *now = &world->now;
+    world->acks++;
+    assert_true(ack->number < now->next_number);
+    if (ack->number <= now->acked_number || ack->sequence <= now->acked)
+        return;
+    for (uint64_t s = world->first; s <= ack->sequence; s++)
+        world->violations += now->number[s] != 0 && !world->settled[s];
+    for (uint64_t s = now->acked + 1; s <= ack->sequence; s++)
+        forget(now, s);
+    now->acked = ack->sequence;
+    now->acked_number = ack->number;
+}
+
+static void server_answers(struct world *world, struct worker *worker)
+{
+    struct answer *answer = &worker->answer;
+    const struct consumer *now = &world->now;
+    if (!answer->asked)
+        return;
+    answer->asked = false;
+    if (answer->kind == ANSWER_ACK)
+        server_acks(world, &answer->ack);
+    answer->first = world->first;
+    answer->facts = (struct floor_facts){.created_ns = 1,
+                                         .acked_sequence = now->acked,
+                                         .acked_number = now->acked_number,
+                                         .delivered = now->next_sequence - 1,
+                                         .delivered_number = now->next_number - 1,
+                                         .pending = now->pending,
+                                         .replicated = world->replicated};
+}
+
+static void worker_hears(struct worker *worker)
+{
+    struct answer answer = worker->answer;
+    if (answer.kind == ANSWER_NONE || answer.asked)
+        return;
+    worker->answer.kind = ANSWER_NONE;
+    if (answer.kind == ANSWER_ACK)
+        floor_ack_answered(worker->floor);
+    else if (answer.kind == ANSWER_CONSUMER)
+        floor_told_consumer(worker->floor, &answer.facts);
+    else
+        floor_told_stream(worker->floor, answer.first);
+}
+
+static void worker_takes(struct worker *worker)
+{
+    if (worker->from == worker->to)
+        return;
+    const struct floor_delivery *delivery = &worker->queue[worker->from++ % QUEUE];
+    uint64_t slot;
+    if (floor_arrived(worker->floor, delivery, &slot) == FLOOR_NEW)
+        worker->open[delivery->sequence] = true;
+}
+
+static void worker_settles(struct world *world, struct worker *worker)
+{
+    uint64_t sequence = 1 + draw(world, MESSAGES);
+    for (uint64_t i = 0; i < 8 && !worker->open[sequence]; i++)
+        sequence = sequence % MESSAGES + 1;
+    if (!worker->open[sequence])
+        return;
+    worker->open[sequence] = false;
+    world->settled[sequence] = true;
+    floor_settle(worker->floor, sequence, draw(world, 2) << 62);
+}
+
+static void worker_sends(struct world *world, struct worker *worker)
+{
+    struct answer *answer = &worker->answer;
+    if (answer->kind != ANSWER_NONE)
+        return;
+    enum floor_question question = floor_question(worker->floor);
+    if (floor_next_ack(worker->floor, &answer->ack) &&
+        (question == FLOOR_ASK_NOTHING || draw(world, 2) == 0)) {
+        floor_ack_sent(worker->floor, &answer->ack);
+        answer->kind = ANSWER_ACK;
+    } else if (question != FLOOR_ASK_NOTHING) {
+        floor_asked(worker->floor, question);
+        answer->kind = question == FLOOR_ASK_CONSUMER ? ANSWER_CONSUMER : ANSWER_STREAM;
+    } else {
+        return;
+    }
+    answer->asked = true;
+}
+
+/* A new connection: what was on its way is lost, or was processed and not answered. */
+static void reconnect(struct world *world, struct worker *worker)
+{
+    if (draw(world, 2) == 0)
+        server_answers(world, worker);
+    worker->answer.kind = ANSWER_NONE;
+    worker->answer.asked = false;
+    worker->from = worker->to;
+    floor_doubt(worker->floor);
+}
+
+static void server_crashes(struct world *world)
+{
+    for (size_t i = 0; i < WORKERS; i++) {
+        if (world->workers[i].alive)
+            reconnect(world, &world->workers[i]);
+    }
+    world->now = world->saved;
+}
+
+/* The oldest messages leave the stream; later, the consumer notices. */
+static void expire(struct world *world)
+{
+    if (world->first < world->published && draw(world, 3) == 0)
+        world->first++;
+    for (uint64_t s = 1; s < world->first; s++) {
+        if (draw(world, 2) == 0)
+            forget(&world->now, s);
+    }
+}
+
+static void fault(struct world *world)
+{
+    struct worker *worker = &world->workers[draw(world, WORKERS)];
+    switch (draw(world, 5)) {
+    case 0:
+        if (worker->alive)
+            reconnect(world, worker);
+        break;
+    case 1:
+        server_crashes(world);
+        break;
+    case 2:
+        expire(world);
+        break;
+    case 3:
+        worker->alive = false;
+        break;
+    default:
+        start_worker(worker);
+        break;
+    }
+}
+
+static void step(struct world *world, bool first_only)
+{
+    struct worker *worker = &world->workers[first_only ? 0 : draw(world, WORKERS)];
+    if (draw(world, 4) == 0 && world->published < MESSAGES)
+        world->published++;
+    server_delivers(world, first_only);
+    if (draw(world, 8) == 0)
+        world->saved = world->now; /* what it would go back to */
+    if (!worker->alive)
+        return;
+    switch (draw(world, 6)) {
+    case 0:
+    case 1:
+        worker_takes(worker);
+        break;
+    case 2:
+        worker_settles(world, worker);
+        break;
+    case 3:
+        worker_sends(world, worker);
+        break;
+    case 4:
+        server_answers(world, worker);
+        break;
+    default:
+        worker_hears(worker);
+        break;
+    }
+}
+
+static void run_world(uint64_t seed, uint64_t faults_of_1000, bool replicated)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    assert_non_null(world);
+    world->random = seed * 0x9e3779b97f4a7c15u + 1;
+    world->replicated = replicated;
+    world->first = 1;
+    world->now.next_sequence = world->now.next_number = 1;
+    world->saved = world->now;
+    start_worker(&world->workers[0]);
+    for (int i = 0; i < STEPS; i++) {
+        step(world, false);
+        if (draw(world, 1000) < faults_of_1000)
+            fault(world);
+    }
+    /* The other one stops; the first must get to the end. */
+    world->workers[1].alive = false;
+    if (!world->workers[0].alive)
+        start_worker(&world->workers[0]);
+    struct consumer *now = &world->now;
+    for (uint64_t s = 1; s < world->first; s++)
+        forget(now, s);
+    int left = 200000;
+    while ((now->pending > 0 || now->next_sequence <= MESSAGES) && --left > 0)
+        step(world, true);
+    if (world->violations > 0 || left == 0)
+        print_error("seed %d: %llu acks past what was not settled, %zu still pending\n", (int)seed,
+                    world->violations, now->pending);
+    assert_int_equal(world->violations, 0);
+    assert_true(left > 0);
+    for (uint64_t s = world->first; s <= MESSAGES; s++)
+        assert_true(world->settled[s]);
+    for (size_t i = 0; i < WORKERS; i++)
+        floor_free(world->workers[i].floor);
+    free(world);
+}
+
+static void test_whatever_happens_no_ack_passes_what_is_not_settled(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 1500; seed++)
+        run_world(seed, seed % 30, seed % 3 == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define with_floor(test) cmocka_unit_test_setup_teardown(test, open_floor, close_floor)
+        with_floor(test_nothing_is_acknowledged_before_the_server_has_told_where_it_is),
+        with_floor(test_the_floor_is_what_is_settled_without_a_gap),
+        with_floor(test_a_delivery_to_somebody_else_stops_the_floor),
+        with_floor(test_as_many_as_are_pending_are_all_that_are),
+        with_floor(test_a_message_that_left_the_stream_does_not_stand_for_another),
+        with_floor(test_what_is_settled_is_recognised_when_it_comes_again),
+        with_floor(test_what_the_server_forgot_to_be_acknowledged_is_so_again),
+        with_floor(test_numbers_that_go_back_are_those_of_another_consumer),
+        with_floor(test_in_a_cluster_a_floor_counts_when_it_was_told_twice),
+        with_floor(test_the_number_of_an_ack_grows_and_is_below_those_above_it),
+        with_floor(test_a_full_ledger_takes_nothing_and_covers_nothing),
+        with_floor(test_settled_entries_are_visited_when_they_are_old),
+        cmocka_unit_test(test_whatever_happens_no_ack_passes_what_is_not_settled),
+    };
+    return cmocka_run_group_tests_name("floor", tests, NULL, NULL);
+}
