@@ -19,8 +19,6 @@ enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048, MQTT_NOT_AUTHORISED = 5 };
 
 #define READING "{\"sensor_id\":\"pump-7\",\"value\":95,\"time\":1732300000000}"
 
-static const char password[] = "\"of-a-mill\"", device_password[] = "\"of-a-device\"";
-
 struct gateway {
     int mqtt_port, websocket_port;
 };
@@ -37,6 +35,13 @@ static char *read_source(struct harness *h, const char *path)
     fclose(file);
     assert_true(size > 0);
     return text;
+}
+
+static void copy_source(struct harness *h, const char *path, const char *to)
+{
+    char *text = read_source(h, path);
+    harness_write_file(h, to, text);
+    free(text);
 }
 
 /* Puts another value after `name = ` at the start of a line; it must be there, and once. */
@@ -87,9 +92,8 @@ static void write_server_files(struct harness *h, const struct gateway *gateway,
         uncomment(text, "# include \"nats-server-users.conf\"");
     harness_write_file(h, "nats-server.conf", text);
     free(text);
-    text = read_source(h, "deploy/nats-server-users.conf");
-    harness_write_file(h, "nats-server-users.conf", text);
-    free(text);
+    copy_source(h, "deploy/nats-server-users.conf", "nats-server-users.conf");
+    copy_source(h, "deploy/nats-permissions.conf", "nats-permissions.conf");
 }
 
 static void close_process(void *process)
@@ -100,16 +104,15 @@ static void close_process(void *process)
 /* The server, and tidemill with the sample configuration at work on it. */
 static struct gateway start(struct harness *h, bool users)
 {
-    char settings[2][64];
     struct process *server = NULL;
     struct error err;
     struct gateway gateway = {loopback_free_port(), loopback_free_port()};
     write_server_files(h, &gateway, users);
-    snprintf(settings[0], sizeof(settings[0]), "TIDEMILL_PASSWORD=%s", password);
-    snprintf(settings[1], sizeof(settings[1]), "DEVICE_PASSWORD=%s", device_password);
     struct process_options options = {
         .argv = (const char *const[]){"nats-server", "-c", "nats-server.conf", NULL},
-        .environment = (const char *const[]){settings[0], settings[1], NULL},
+        .environment = (const char *const[]){"TIDEMILL_PASSWORD=\"of-a-mill\"",
+                                             "OPERATOR_PASSWORD=\"of-a-man\"",
+                                             "DEVICE_PASSWORD=\"of-a-device\"", NULL},
         .folder = harness_path(h, "."),
         .log = harness_path(h, "devices.log")};
     if (process_open(&server, &options, &err) != 0)
@@ -265,9 +268,9 @@ int main(void)
         harness_test_with(test_a_reading_by_websocket_raises_an_alert, .no_server = true),
         harness_test_with(test_a_web_page_from_elsewhere_is_refused, .no_server = true),
         harness_test_with(test_an_mqtt_device_publishes_readings_and_nothing_else,
-                          .no_server = true, .user = "tidemill", .password = "of-a-mill"),
+                          .no_server = true, .user = "operator", .password = "of-a-man"),
         harness_test_with(test_a_websocket_device_publishes_readings_and_nothing_else,
-                          .no_server = true, .user = "tidemill", .password = "of-a-mill"),
+                          .no_server = true, .user = "operator", .password = "of-a-man"),
     };
     return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
 }
