@@ -35,6 +35,7 @@ struct seen_output {
 
 struct end {
     char rule[64];
+    void *host_data;
     void *token;
     enum outcome outcome;
     enum cause cause;
@@ -100,6 +101,7 @@ static inline void fixture_finished(void *context, void *token, const struct cal
     end->outcome = result->outcome;
     end->cause = result->cause;
     end->retry_ns = result->retry_ns;
+    end->host_data = result->host_data;
     end->output_count = result->output_count;
     for (size_t i = 0; i < result->output_count && i < OUTPUTS_SEEN_MAX; i++) {
         const struct output *from = &result->outputs[i];

@@ -22,6 +22,20 @@ static void test_a_rule_that_waits_holds_back_its_next_messages(void **state)
     assert_int_equal(engine_active(f->engine), 0);
 }
 
+static void test_a_call_s_end_brings_what_the_host_has_set_for_its_rule(void **state)
+{
+    struct fixture *f = *state;
+    int mark;
+    open_handler(f, "if msg.raw == 'bad' then error('no') end");
+    send_message(f, "good");
+    assert_null(f->ends[0].host_data);
+    rule_set_host_data(engine_rule_at(f->engine, 0), &mark);
+    send_message(f, "good");
+    send_message(f, "bad");
+    assert_ptr_equal(f->ends[1].host_data, &mark);
+    assert_ptr_equal(f->ends[2].host_data, &mark);
+}
+
 static void test_concurrency_lets_several_calls_wait_at_once(void **state)
 {
     struct fixture *f = *state;
@@ -163,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         engine_test(test_a_rule_that_waits_holds_back_its_next_messages),
         engine_test(test_concurrency_lets_several_calls_wait_at_once),
+        engine_test(test_a_call_s_end_brings_what_the_host_has_set_for_its_rule),
         engine_test(test_a_long_queue_is_worked_off_without_recursion),
         engine_test(test_on_load_runs_before_the_first_message),
         engine_test(test_a_failing_on_load_fails_the_opening),

@@ -160,6 +160,24 @@ static void test_a_histogram_counts_upwards_to_infinity(void **state)
                 "wait_seconds_count{rule=\"sos\"} 4\n");
 }
 
+static void test_a_histogram_that_was_counted_elsewhere_is_set(void **state)
+{
+    (void)state;
+    const double bounds[] = {1, 10};
+    const uint64_t buckets[] = {3, 2, 1};
+    struct metric *metric = metrics_histogram("wait_seconds", "W.", NULL, bounds, 2, NULL);
+    metric_histogram_observe(metric_histogram(metric, NULL), 5);
+    metric_histogram_set(metric_histogram(metric, NULL), buckets, 45.5);
+    metric_histogram_set(metric_histogram(NULL, NULL), buckets, 1); /* nothing */
+    assert_page("# HELP wait_seconds W.\n"
+                "# TYPE wait_seconds histogram\n"
+                "wait_seconds_bucket{le=\"1\"} 3\n"
+                "wait_seconds_bucket{le=\"10\"} 5\n"
+                "wait_seconds_bucket{le=\"+Inf\"} 6\n"
+                "wait_seconds_sum 45.5\n"
+                "wait_seconds_count 6\n");
+}
+
 static void test_a_histogram_has_standard_bounds(void **state)
 {
     (void)state;
@@ -394,6 +412,7 @@ int main(void)
         TEST(test_an_info_has_the_last_values_alone_and_is_1),
         TEST(test_numbers_keep_their_value),
         TEST(test_a_histogram_counts_upwards_to_infinity),
+        TEST(test_a_histogram_that_was_counted_elsewhere_is_set),
         TEST(test_a_histogram_has_standard_bounds),
         TEST(test_help_and_label_values_are_escaped),
         TEST(test_bytes_that_are_not_utf8_do_not_spoil_the_page),

@@ -539,6 +539,7 @@ static void test_a_deleted_consumer_is_not_asked_in_a_hurry(void **state)
     assert_requests(0);
     assert_int_equal(doubts(), 1);
     assert_why("the consumer was deleted");
+    assert_true(pull_counts(pull)->lost > 0);
     now_ns += 250 * NS_PER_MS;
     go_round();
     assert_asks_again();
@@ -627,6 +628,8 @@ static void test_a_request_over_the_consumers_limits_is_a_doubt(void **state)
     go_round();
     assert_int_equal(doubts(), 1);
     assert_why("the server refuses the request: 409 Exceeded MaxRequestBatch of 10");
+    assert_int_equal(pull_counts(pull)->refused, 1);
+    assert_int_equal(pull_counts(pull)->ended, 0);
 }
 
 /* --- the end --- */

@@ -279,6 +279,34 @@ static void test_giving_back_adds_to_what_earlier_tries_have_done(void **state)
     assert_true(progress_has(settler.progress, 3, 1042, "earlier"));
 }
 
+static void assert_latency(int64_t sum_ns)
+{
+    unsigned long long count = 0;
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+        count += counter_get(counters.latency.buckets[i]);
+    assert_int_equal(count, 1);
+    assert_int_equal(counter_get(counters.latency.sum_ns), sum_ns);
+}
+
+static void test_latency_is_from_the_storing_to_the_ack_by_the_wall_clock(void **state)
+{
+    (void)state;
+    struct delivery *delivery = deliver(1);
+    delivery->ack.time_ns = INT64_C(1700000000) * NS_PER_S;
+    settler.wall_offset_ns = delivery->ack.time_ns - 40;
+    settle(&settler, delivery, 100);
+    assert_latency(60);
+}
+
+static void test_the_latency_of_a_message_from_the_future_is_zero(void **state)
+{
+    (void)state;
+    struct delivery *delivery = deliver(1);
+    delivery->ack.time_ns = 500;
+    settle(&settler, delivery, 100);
+    assert_latency(0);
+}
+
 /* --- dead letter --- */
 
 static void test_a_rejected_message_goes_to_the_dead_letters_at_once(void **state)
@@ -325,6 +353,7 @@ static void test_only_a_stored_dead_letter_lets_the_message_go(void **state)
     assert_true(answer_dead_letter(delivery, "{\"stream\":\"dead\",\"seq\":1}"));
     assert_answered("+TERM");
     assert_int_equal(counter_get(counters.dead), 1);
+    assert_int_equal(counter_get(counters.dead_of[REASON_ERROR]), 1);
     assert_int_equal(counter_get(counters.naked), 0);
     assert_false(progress_has(settler.progress, 3, 1042, "good"));
 }
@@ -412,6 +441,8 @@ int main(void)
     log_open(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, nowhere);
     const struct CMUnitTest tests[] = {
         TEST(test_a_message_that_all_rules_took_is_acknowledged),
+        TEST(test_latency_is_from_the_storing_to_the_ack_by_the_wall_clock),
+        TEST(test_the_latency_of_a_message_from_the_future_is_zero),
         TEST(test_the_latest_copy_is_acknowledged),
         TEST(test_an_acknowledged_message_is_forgotten),
         TEST(test_a_closed_connection_does_not_hold_an_ack),
