@@ -260,6 +260,39 @@ static char *end_page(FILE *out, char **text)
     return NULL;
 }
 
+static void write_plain_time(FILE *out, int64_t ns)
+{
+    time_t seconds = (time_t)(ns / NS_PER_S);
+    struct tm utc;
+    char text[32];
+    gmtime_r(&seconds, &utc);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+    fprintf(out, "%s.%03dZ", text, (int)(ns % NS_PER_S / NS_PER_MS));
+}
+
+/* A time as a JSON string. */
+static void write_time(FILE *out, int64_t ns)
+{
+    fputc('"', out);
+    write_plain_time(out, ns);
+    fputc('"', out);
+}
+
+/* The old rules go on after a reload that failed, so that is told, but is no reason not to be ready.
+ */
+static void write_rules_line(FILE *out, const struct reload *reload)
+{
+    char error[sizeof(reload->error)];
+    if (reload->time_ns == 0)
+        return;
+    fprintf(out, "rules: version %s", reload->rules_version);
+    fputs(reload->ok ? ", loaded at " : " goes on; the reload failed at ", out);
+    write_plain_time(out, reload->time_ns);
+    memcpy(error, reload->error, sizeof(error));
+    put_on_one_line(error);
+    fprintf(out, "%s%s\n", reload->ok ? "" : ": ", error);
+}
+
 char *health_render_ready(struct health *health, bool *ready)
 {
     char *text = NULL;
@@ -279,19 +312,9 @@ char *health_render_ready(struct health *health, bool *ready)
     }
     if (health->incomplete)
         fputs("health: a check could not be recorded\n", out);
+    write_rules_line(out, &health->reload);
     pthread_mutex_unlock(&health->lock);
     return end_page(out, &text);
-}
-
-/* A time as a JSON string. */
-static void write_time(FILE *out, int64_t ns)
-{
-    time_t seconds = (time_t)(ns / NS_PER_S);
-    struct tm utc;
-    char text[32];
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    fprintf(out, "\"%s.%03dZ\"", text, (int)(ns % NS_PER_S / NS_PER_MS));
 }
 
 static void write_checks(FILE *out, const struct health *health)

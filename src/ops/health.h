@@ -54,8 +54,8 @@ int health_add_section(struct health *health, const char *name,
 void health_remove_section(struct health *health, const char *name);
 
 /*
- * The page of /readyz: "ready", or one line "<check>: <reason>" for each check that failed.
- * NUL-terminated, to be freed; NULL when memory is short. `ready` gets what health_ready would have
+ * The page of /readyz: "ready", or one line "<check>: <reason>" for each check that failed; then,
+ * after the first load, a line "rules: ..." on the last reload. NUL-terminated, to be freed; NULL when memory is short. `ready` gets what health_ready would have
  * said.
  */
 char *health_render_ready(struct health *health, bool *ready);

@@ -153,8 +153,39 @@ static void test_a_reload_that_works_clears_the_error(void **state)
 static void test_a_failed_reload_leaves_the_process_ready(void **state)
 {
     health_ok(*state, "rules");
+    health_reloaded(*state, "abc123");
     health_reload_failed(*state, "boom");
-    assert_ready_page(*state, true, "ready\n");
+    assert_true(health_ready(*state));
+}
+
+/* The page of /readyz is `before`, a time, and `after`. */
+static void assert_ready_page_with_time(struct health *health, const char *before,
+                                        const char *after)
+{
+    bool ready;
+    char *text = health_render_ready(health, &ready);
+    assert_non_null(text);
+    size_t time_size = strlen("2026-01-01T00:00:00.000Z");
+    if (strlen(text) != strlen(before) + time_size + strlen(after) ||
+        strncmp(text, before, strlen(before)) != 0 ||
+        strcmp(text + strlen(before) + time_size, after) != 0)
+        fail_msg("not %s<time>%s but %s", before, after, text);
+    free(text);
+}
+
+static void test_the_ready_page_ends_with_the_last_reload(void **state)
+{
+    health_ok(*state, "connected");
+    health_reloaded(*state, "abc123");
+    assert_ready_page_with_time(*state, "ready\nrules: version abc123, loaded at ", "\n");
+    health_reload_failed(*state, "rules/x.lua:3:\nboom");
+    assert_ready_page_with_time(*state,
+                                "ready\nrules: version abc123 goes on; the reload failed at ",
+                                ": rules/x.lua:3: boom\n");
+    health_failed(*state, "connected", "gone");
+    assert_ready_page_with_time(
+        *state, "connected: gone\nrules: version abc123 goes on; the reload failed at ",
+        ": rules/x.lua:3: boom\n");
 }
 
 static void write_name(void *context, FILE *out)
@@ -204,7 +235,7 @@ static void test_threads_report_while_others_read(void **state)
     }
     for (size_t i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
-    assert_ready_page(*state, true, "ready\n");
+    assert_true(health_ready(*state));
     assert_status_has(*state, "\"done\":6000,\"failed\":0");
 }
 
@@ -226,6 +257,7 @@ int main(void)
         TEST(test_a_failed_reload_keeps_the_version_at_work),
         TEST(test_a_reload_that_works_clears_the_error),
         TEST(test_a_failed_reload_leaves_the_process_ready),
+        TEST(test_the_ready_page_ends_with_the_last_reload),
         TEST(test_sections_are_added_to_the_status),
         TEST(test_a_section_that_writes_nothing_is_null),
         TEST(test_threads_report_while_others_read),
