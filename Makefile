@@ -109,6 +109,9 @@ tsan: setup ## all tests under ThreadSanitizer
 	@TSAN_OPTIONS=report_thread_leaks=0:atexit_sleep_ms=0 \
 	  $(call sanitized,tsan,thread,unit_pattern unit_hostile_rules)
 
+container-check: ## the image and the compose file with a real engine: reload, crash, scale, drain, count
+	@scripts/container-check
+
 lint: setup ## format check, static analysis, shell and Lua lint, the include rules
 	@scripts/setup lint
 	@scripts/lint
@@ -143,7 +146,7 @@ clean: ## remove build/
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-	  while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
+	  while IFS='|' read -r target text; do printf '  make %-15s %s\n' "$$target" "$$text"; done
 
 $(PROGRAM): $(BUILD)/obj/cmd/main.o $(LIBRARY)
 	$(call say,LINK,$@)
