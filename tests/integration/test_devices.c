@@ -1,5 +1,6 @@
 #include "harness.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,13 @@ enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048, MQTT_NOT_AUTHORISED = 5 };
 
 #define READING "{\"sensor_id\":\"pump-7\",\"value\":95,\"time\":1732300000000}"
 
+/* How much of what the file says of production is done: nothing, the users, or TLS everywhere too. */
+enum stage { AS_IT_STANDS, WITH_USERS, IN_PRODUCTION };
+
 struct gateway {
+    enum stage stage;
     int mqtt_port, websocket_port;
+    struct process *mill;
 };
 
 /* ---- the server of deploy/nats-server.conf ---- */
@@ -77,7 +83,52 @@ static void uncomment(char *text, const char *line)
     found[0] = ' ';
 }
 
-static void write_server_files(struct harness *h, const struct gateway *gateway, bool users)
+/* Takes the comment sign from all lines from `# tls {` to `# }`, three times. */
+static void uncomment_tls(char *text)
+{
+    int blocks = 0;
+    for (char *at = strstr(text, "# tls {"); at != NULL; at = strstr(at, "# tls {")) {
+        blocks++;
+        for (bool last = false; !last; at = strchr(at, '\n') + 1) {
+            at += strcspn(at, "#");
+            last = at[2] == '}';
+            at[0] = ' ';
+        }
+    }
+    assert_int_equal(blocks, 3);
+}
+
+/* Puts `to` in the place of every `from`. */
+static void replace(char **text, const char *from, const char *to)
+{
+    assert_non_null(strstr(*text, from));
+    for (char *at = strstr(*text, from); at != NULL; at = strstr(*text, from)) {
+        char *changed = NULL;
+        assert_true(
+            asprintf(&changed, "%.*s%s%s", (int)(at - *text), *text, to, at + strlen(from)) > 0);
+        free(*text);
+        *text = changed;
+    }
+}
+
+/* An authority and a certificate for this address, under the names that the file uses. */
+static void make_certificates(struct harness *h)
+{
+    char command[TEXT_SIZE];
+    snprintf(command, sizeof(command),
+             "cd '%s' && { "
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+             "-subj '/CN=test authority' -keyout ca-key.pem -out ca.pem && "
+             "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=server' "
+             "-keyout server-key.pem -out server.csr && printf 'subjectAltName=IP:127.0.0.1' >san "
+             "&& openssl x509 -req -in server.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial "
+             "-days 2 -extfile san -out server.pem; } >openssl.log 2>&1",
+             harness_path(h, "."));
+    if (system(command) != 0) /* NOLINT: a command of this file, in a folder of this test */
+        harness_fail(h, "openssl: %s", harness_read_file(h, "openssl.log"));
+}
+
+static void write_server_files(struct harness *h, const struct gateway *gateway)
 {
     char store[TEXT_SIZE], monitoring[64];
     char *text = read_source(h, "deploy/nats-server.conf");
@@ -88,8 +139,14 @@ static void write_server_files(struct harness *h, const struct gateway *gateway,
     set_port(&text, "NATS_PORT", harness_port(h));
     set_port(&text, "MQTT_PORT", gateway->mqtt_port);
     set_port(&text, "WEBSOCKET_PORT", gateway->websocket_port);
-    if (users)
+    if (gateway->stage >= WITH_USERS)
         uncomment(text, "# include \"nats-server-users.conf\"");
+    if (gateway->stage == IN_PRODUCTION) {
+        uncomment_tls(text);
+        replace(&text, "no_tls: true", "");
+        replace(&text, "/etc/nats/certs", harness_path(h, "."));
+        make_certificates(h);
+    }
     harness_write_file(h, "nats-server.conf", text);
     free(text);
     copy_source(h, "deploy/nats-server-users.conf", "nats-server-users.conf");
@@ -101,13 +158,22 @@ static void close_process(void *process)
     process_close(process);
 }
 
-/* The server, and tidemill with the sample configuration at work on it. */
-static struct gateway start(struct harness *h, bool users)
+/* The sample configuration, with an authority to trust. */
+static const char *configuration(struct harness *h, const struct gateway *gateway)
+{
+    if (gateway->stage != IN_PRODUCTION)
+        return harness_source_path(h, "tidemill.lua");
+    char *text = read_source(h, "tidemill.lua");
+    replace(&text, "name = \"tidemill\",", "name = 'tidemill', tls = { ca = 'ca.pem' },");
+    harness_write_file(h, "tidemill.lua", text);
+    free(text);
+    return "tidemill.lua";
+}
+
+static void start_server(struct harness *h)
 {
     struct process *server = NULL;
     struct error err;
-    struct gateway gateway = {loopback_free_port(), loopback_free_port()};
-    write_server_files(h, &gateway, users);
     struct process_options options = {
         .argv = (const char *const[]){"nats-server", "-c", "nats-server.conf", NULL},
         .environment = (const char *const[]){"TIDEMILL_PASSWORD=\"of-a-mill\"",
@@ -120,14 +186,23 @@ static struct gateway start(struct harness *h, bool users)
     harness_defer(h, close_process, server);
     if (!process_wait_text(server, "Server is ready", harness_deadline(PATIENCE_MS)))
         harness_fail(h, "nats-server is not ready:\n%s", process_text(server));
-    if (users) {
+}
+
+/* The server, and tidemill with the sample configuration at work on it. */
+static struct gateway start(struct harness *h, enum stage stage)
+{
+    struct gateway gateway = {
+        .stage = stage, .mqtt_port = loopback_free_port(), .websocket_port = loopback_free_port()};
+    write_server_files(h, &gateway);
+    start_server(h);
+    if (stage >= WITH_USERS) {
         char url[96];
         snprintf(url, sizeof(url), "nats://tidemill:of-a-mill@127.0.0.1:%d", harness_port(h));
         harness_setenv(h, "NATS_URL", url);
     }
-    struct process *mill = harness_tidemill(h, "run", "-c", harness_source_path(h, "tidemill.lua"),
-                                            "--rules", harness_source_path(h, "rules"));
-    harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
+    gateway.mill = harness_tidemill(h, "run", "-c", configuration(h, &gateway), "--rules",
+                                    harness_source_path(h, "rules"));
+    harness_wait_http(gateway.mill, "/readyz", 200, PATIENCE_MS);
     return gateway;
 }
 
@@ -153,7 +228,9 @@ static int mqtt_publish(struct harness *h, const struct gateway *gateway, const 
     snprintf(port, sizeof(port), "%d", gateway->mqtt_port);
     struct process_options options = {
         .argv = (const char *const[]){"mosquitto_pub", "-h", "127.0.0.1", "-p", port, "-q", "1",
-                                      "-u", "device", "-P", as, "-t", topic, "-m", payload, NULL},
+                                      "-u", "device", "-P", as, "-t", topic, "-m", payload,
+                                      gateway->stage == IN_PRODUCTION ? "--cafile" : NULL, "ca.pem",
+                                      NULL},
         .folder = harness_path(h, "."),
         .log = harness_path(h, "mosquitto.log")};
     if (process_open(&client, &options, &err) != 0)
@@ -166,7 +243,7 @@ static int mqtt_publish(struct harness *h, const struct gateway *gateway, const 
 
 static void test_a_reading_by_mqtt_raises_an_alert(struct harness *h)
 {
-    struct gateway gateway = start(h, false);
+    struct gateway gateway = start(h, AS_IT_STANDS);
     assert_int_equal(mqtt_publish(h, &gateway, "", "sensors/value", READING), 0);
     expect_one_alert(h);
 }
@@ -217,7 +294,7 @@ static void publish_reading(struct harness *h, struct websocket *ws)
 
 static void test_a_reading_by_websocket_raises_an_alert(struct harness *h)
 {
-    struct gateway gateway = start(h, false);
+    struct gateway gateway = start(h, AS_IT_STANDS);
     struct websocket *ws = dial(h, &gateway);
     expect(h, ws, "INFO {");
     say(h, ws, "CONNECT {\"verbose\":false,\"pedantic\":false}\r\n");
@@ -227,7 +304,7 @@ static void test_a_reading_by_websocket_raises_an_alert(struct harness *h)
 
 static void test_a_web_page_from_elsewhere_is_refused(struct harness *h)
 {
-    struct gateway gateway = start(h, false);
+    struct gateway gateway = start(h, AS_IT_STANDS);
     struct websocket *ws = NULL;
     struct error err;
     int status;
@@ -241,7 +318,7 @@ static void test_a_web_page_from_elsewhere_is_refused(struct harness *h)
 
 static void test_an_mqtt_device_publishes_readings_and_nothing_else(struct harness *h)
 {
-    struct gateway gateway = start(h, true);
+    struct gateway gateway = start(h, WITH_USERS);
     assert_int_equal(mqtt_publish(h, &gateway, "wrong", "sensors/value", READING),
                      MQTT_NOT_AUTHORISED);
     mqtt_publish(h, &gateway, "of-a-device", "alerts/high",
@@ -252,13 +329,38 @@ static void test_an_mqtt_device_publishes_readings_and_nothing_else(struct harne
 
 static void test_a_websocket_device_publishes_readings_and_nothing_else(struct harness *h)
 {
-    struct gateway gateway = start(h, true);
+    struct gateway gateway = start(h, WITH_USERS);
     struct websocket *ws = dial(h, &gateway);
     say(h, ws, "CONNECT {\"verbose\":false,\"user\":\"device\",\"pass\":\"of-a-device\"}\r\n");
     say(h, ws, "PUB alerts.high 2\r\n{}\r\n");
     expect(h, ws, "Permissions Violation for Publish to \"alerts.high\"");
     publish_reading(h, ws);
     expect_one_alert(h);
+}
+
+/* ---- production ---- */
+
+static void test_all_that_is_marked_for_production_works_together(struct harness *h)
+{
+    const char *page = NULL;
+    struct gateway gateway = start(h, IN_PRODUCTION);
+    struct error err;
+    struct websocket *ws = NULL;
+    int status;
+    assert_int_equal(mqtt_publish(h, &gateway, "of-a-device", "sensors/value", READING), 0);
+    int64_t deadline = harness_deadline(PATIENCE_MS);
+    do {
+        if (clock_monotonic_ns() > deadline)
+            harness_fail(h, "no alert is stored:\n%s", page);
+        poll(NULL, 0, 10);
+        assert_int_equal(harness_http(gateway.mill, "/metrics", &page), 200);
+    } while (strstr(page, "tidemill_outputs_total{worker=\"1\",outcome=\"stored\"} 1\n") == NULL);
+    /* and nobody gets in without TLS */
+    assert_int_equal(websocket_open(&ws, gateway.websocket_port, NULL, &status, deadline, &err),
+                     -1);
+    assert_int_not_equal(status, 101);
+    gateway.stage = WITH_USERS;
+    assert_int_not_equal(mqtt_publish(h, &gateway, "of-a-device", "sensors/value", READING), 0);
 }
 
 int main(void)
@@ -271,6 +373,7 @@ int main(void)
                           .no_server = true, .user = "operator", .password = "of-a-man"),
         harness_test_with(test_a_websocket_device_publishes_readings_and_nothing_else,
                           .no_server = true, .user = "operator", .password = "of-a-man"),
+        harness_test_with(test_all_that_is_marked_for_production_works_together, .no_server = true),
     };
     return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
 }
