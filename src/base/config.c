@@ -155,6 +155,7 @@ static void read_nats(struct section *root, struct nats_config *nats)
     nats->connect_timeout_ns = 3 * NS_PER_S;
     nats->reconnect_wait_ns = NS_PER_S;
     nats->max_reconnects = -1;
+    nats->discovery = true;
     section_enter(root, "nats", &section);
     read_urls(&section, "url", &nats->urls);
     section_string(&section, "name", &nats->name);
@@ -168,6 +169,7 @@ static void read_nats(struct section *root, struct nats_config *nats)
     section_duration(&section, "connect_timeout", NS_PER_MS, &nats->connect_timeout_ns);
     section_duration(&section, "reconnect_wait", NS_PER_MS, &nats->reconnect_wait_ns);
     read_int(&section, "max_reconnects", -1, INT_MAX, &nats->max_reconnects);
+    section_boolean(&section, "discovery", &nats->discovery);
     section_end(&section);
 }
 

@@ -42,6 +42,7 @@ struct nats_config {
     int64_t connect_timeout_ns; /* default 3s */
     int64_t reconnect_wait_ns;  /* default 1s */
     int max_reconnects;         /* -1, the default: for ever */
+    bool discovery;             /* default true */
 };
 
 struct stream_config {

@@ -31,15 +31,30 @@ struct control {
     natsConnection *connection;
     int64_t replace_after_ns; /* no new connection is tried before */
     natsStatus replace_status;
+    atomic_uint generation; /* how many connections there have been in its place */
 
     pthread_mutex_t server_lock; /* guards the two below */
     char server_id[128];         /* whose INFO `server` is; "": nobody's */
     struct server_info server;
 
     atomic_uint refusals;     /* permission violations so far */
-    pthread_mutex_t why_lock; /* guards `refusal` */
+    pthread_mutex_t why_lock; /* guards what follows */
     char refusal[256];        /* the last one */
+    control_denied *on_denial;
+    void *denial_context;
 };
+
+/* Whether the server has denied something that is not a request's. */
+static bool is_denied_elsewhere(struct control *control, const char *text)
+{
+    struct denial denial;
+    if (!denial_read(&denial, text))
+        return false;
+    pthread_mutex_lock(&control->why_lock);
+    bool is = control->on_denial != NULL && control->on_denial(control->denial_context, &denial);
+    pthread_mutex_unlock(&control->why_lock);
+    return is;
+}
 
 static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
                      void *context)
@@ -48,6 +63,8 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
     const char *text = denial_text(connection, status);
     struct error err;
     (void)subscription;
+    if (status == NATS_NOT_PERMITTED && is_denied_elsewhere(control, text))
+        return;
     if (status == NATS_NOT_PERMITTED) {
         denial_text_error(text, &err);
         pthread_mutex_lock(&control->why_lock);
@@ -168,6 +185,7 @@ static void replace_closed(struct control *control)
         if (s == NATS_OK) {
             natsConnection_Destroy(control->connection);
             control->connection = connection;
+            atomic_fetch_add(&control->generation, 1);
         } else {
             nats_connect_error(s, control->config, &err);
             if (s != control->replace_status)
@@ -283,6 +301,29 @@ natsStatus control_request(struct control *control, const char *subject, const c
     else if (s != NATS_OK)
         error_set(err, "%s", natsStatus_GetText(s));
     return s;
+}
+
+natsStatus control_subscribe(struct control *control, natsSubscription **subscription,
+                             const char *subject, natsMsgHandler handler, void *context)
+{
+    pthread_rwlock_rdlock(&control->lock);
+    natsStatus s =
+        natsConnection_Subscribe(subscription, control->connection, subject, handler, context);
+    pthread_rwlock_unlock(&control->lock);
+    return s;
+}
+
+unsigned control_generation(const struct control *control)
+{
+    return atomic_load(&control->generation);
+}
+
+void control_on_denial(struct control *control, control_denied *on_denial, void *context)
+{
+    pthread_mutex_lock(&control->why_lock);
+    control->on_denial = on_denial;
+    control->denial_context = context;
+    pthread_mutex_unlock(&control->why_lock);
 }
 
 void control_servers(const struct nats_config *config, char *text, size_t size)

@@ -1,17 +1,39 @@
 #include "bus/json_write.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
+
+static void write_byte(FILE *out, unsigned char byte)
+{
+    if (byte == '"' || byte == '\\')
+        fprintf(out, "\\%c", byte);
+    else if (byte < 0x20)
+        fprintf(out, "\\u%04x", byte);
+    else
+        fputc(byte, out);
+}
 
 void json_write_string(FILE *out, const char *text)
 {
     fputc('"', out);
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\')
-            fprintf(out, "\\%c", *at);
-        else if (*at < 0x20)
-            fprintf(out, "\\u%04x", *at);
+    for (; *text != '\0'; text++)
+        write_byte(out, (unsigned char)*text);
+    fputc('"', out);
+}
+
+void json_write_text(FILE *out, const char *text)
+{
+    fputc('"', out);
+    while (*text != '\0') {
+        size_t size = utf8_size(text);
+        if (size == 1)
+            write_byte(out, (unsigned char)*text);
+        else if (size > 1)
+            fwrite(text, 1, size, out);
         else
-            fputc(*at, out);
+            fputs("\\ufffd", out);
+        text += size > 0 ? size : 1;
     }
     fputc('"', out);
 }

@@ -14,6 +14,9 @@
 /* Writes `text` as a JSON string, quotes included. Bytes above 127 are passed through. */
 void json_write_string(FILE *out, const char *text);
 
+/* The same for text from anywhere: bytes that are no UTF-8 become U+FFFD. */
+void json_write_text(FILE *out, const char *text);
+
 /* Writes a list as an array of strings. */
 void json_write_strings(FILE *out, const struct string_list *list);
 

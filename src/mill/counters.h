@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "mill/histogram.h"
+#include "mill/last_error.h"
 #include "mill/reason.h"
 
 /*
@@ -29,6 +30,8 @@ struct source_counters {
     atomic_ullong requests;   /* pull requests, and what came back for them: pull_counts() */
     atomic_ullong ended, heartbeats, lost, unavailable, refused;
     atomic_ullong dead_of[REASON_COUNT]; /* `dead`, by reason */
+    atomic_ullong handling_ns;           /* what handlers took, waiting too */
+    struct last_error last_error;        /* why a message was given back or buried */
     struct histogram latency;            /* of the acked: stored in the stream -> ack sent */
 };
 

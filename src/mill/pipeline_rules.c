@@ -243,6 +243,7 @@ static void on_finished(void *context, void *token, const struct call_result *re
         return;
     }
     struct delivery *delivery = run->delivery;
+    counter_add(delivery->source->counters->handling_ns, result->elapsed_ns);
     run->ended = true;
     run->rule = NULL;
     run->counters = result->host_data;

@@ -143,6 +143,10 @@ static bool bury(struct settler *settler, struct delivery *delivery, int64_t now
 bool settle(struct settler *settler, struct delivery *delivery, int64_t now_ns)
 {
     uint64_t tries = (uint64_t)delivery->source->config->max_deliver;
+    const struct failure *failure = &delivery->failure;
+    if (delivery->verdict != VERDICT_ACK && failure->reason != NULL)
+        last_error_note(&delivery->source->counters->last_error, now_ns, failure->reason,
+                        failure->rule, failure->error);
     switch (delivery->verdict) {
     case VERDICT_ACK:
         return acknowledge(settler, delivery, now_ns);

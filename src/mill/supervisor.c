@@ -5,6 +5,7 @@
 #include "bus/control.h"
 #include "bus/library.h"
 #include "bus/provision.h"
+#include "mill/discovery.h"
 #include "mill/recovery.h"
 #include "mill/reload.h"
 #include "mill/status.h"
@@ -60,6 +61,7 @@ struct supervisor {
     struct health *health;
     struct telemetry *telemetry;
     struct status *status;
+    struct discovery *discovery;
     struct http *http;
     struct progress *progress;
     size_t worker_count;
@@ -188,7 +190,9 @@ static int start_workers(struct supervisor *supervisor, struct error *err)
             return -1;
     }
     if (recovery_open(&supervisor->recovery, &supervisor->loop, config, supervisor->control,
-                      &supervisor->tally, supervisor->health, on_restored, supervisor, err) != 0)
+                      &supervisor->tally, supervisor->health, on_restored, supervisor, err) != 0 ||
+        discovery_open(&supervisor->discovery, config, &supervisor->tally,
+                       reload_version(supervisor->reload), supervisor->control, err) != 0)
         return -1;
     if (config->rules.watch && watch_open(&supervisor->watch, &supervisor->loop, config->rules.dir,
                                           on_files_changed, supervisor, err) != 0)
@@ -246,6 +250,7 @@ static void on_reloaded(void *context, const struct reload_result *result)
              (double)result->duration_ns / (double)NS_PER_MS,
              (double)result->pause_ns / (double)NS_PER_MS);
     telemetry_rules(supervisor->telemetry, result->version);
+    discovery_rules(supervisor->discovery, result->version);
     health_reloaded(supervisor->health, result->version);
 }
 
@@ -316,6 +321,7 @@ static void on_tick(uv_timer_t *timer)
         return;
     report_connection(supervisor);
     recovery_tick(supervisor->recovery);
+    discovery_tick(supervisor->discovery);
 }
 
 /* --- workers' news, and the end --- */
@@ -530,6 +536,7 @@ static void release(struct supervisor *supervisor)
     }
     reload_free(supervisor->reload);
     recovery_free(supervisor->recovery);
+    discovery_close(supervisor->discovery);
     control_close(supervisor->control);
     progress_free(supervisor->progress);
     status_close(supervisor->status);

@@ -85,6 +85,7 @@ static void test_without_a_file_every_default_is_there(void **state)
     assert_int_equal(config.nats.connect_timeout_ns, 3 * S);
     assert_int_equal(config.nats.reconnect_wait_ns, S);
     assert_int_equal(config.nats.max_reconnects, -1);
+    assert_true(config.nats.discovery);
     assert_int_equal(config.stream_count, 0);
     assert_int_equal(config.source_count, 0);
     assert_string_equal(config.rules.dir, "rules");
@@ -148,7 +149,7 @@ static const char full_file[] =
     "return {\n"
     "  nats = { url = { 'tls://a:4222, nats://b', 'c:4222' }, name = 'mill', user = 'u',\n"
     "    password = 'p', creds = 'c.creds', nkey_seed = 'seed', connect_timeout = '5s',\n"
-    "    reconnect_wait = 0.5, max_reconnects = 7,\n"
+    "    reconnect_wait = 0.5, max_reconnects = 7, discovery = false,\n"
     "    tls = { ca = 'ca.pem', cert = 'cert.pem', key = 'key.pem', verify = false,\n"
     "      hostname = 'nats.example' } },\n"
     "  streams = {\n"
@@ -190,6 +191,7 @@ static void test_the_connection_is_read(void **state)
     assert_int_equal(nats->connect_timeout_ns, 5 * S);
     assert_int_equal(nats->reconnect_wait_ns, S / 2);
     assert_int_equal(nats->max_reconnects, 7);
+    assert_false(nats->discovery);
     assert_true(nats->tls.enabled);
     assert_false(nats->tls.verify);
     assert_string_equal(nats->tls.ca, "ca.pem");
