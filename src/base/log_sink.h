@@ -1,6 +1,7 @@
 #ifndef TIDEMILL_BASE_LOG_SINK_H
 #define TIDEMILL_BASE_LOG_SINK_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -14,7 +15,7 @@
  * reader that has stopped costs lines, never a worker's time.
  *
  * The lock is held for copying and for writes that poll(2) has said do not wait. Private to the
- * logger. Any thread, after sink_open.
+ * logger. Any thread; before sink_open it is standard error.
  */
 
 enum { SINK_BUFFER = 256 * 1024 };
@@ -30,7 +31,7 @@ struct log_sink {
 
 #define LOG_SINK_INITIALIZER                                                                       \
     {                                                                                              \
-        .lock = PTHREAD_MUTEX_INITIALIZER                                                          \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .piece = PIPE_BUF                                       \
     }
 
 /* Forgets what is kept. */

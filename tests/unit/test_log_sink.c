@@ -136,6 +136,20 @@ static void test_a_closed_stream_costs_nothing(void **state)
     writer = NULL;
 }
 
+static void test_a_sink_that_nobody_opened_writes_to_standard_error(void **state)
+{
+    static struct log_sink unopened = LOG_SINK_INITIALIZER;
+    char got[2] = "";
+    (void)state;
+    int standard_error = dup(STDERR_FILENO);
+    assert_int_equal(dup2(fileno(writer), STDERR_FILENO), STDERR_FILENO);
+    sink_write(&unopened, "x", 1);
+    dup2(standard_error, STDERR_FILENO);
+    close(standard_error);
+    assert_int_equal(read(reader, got, 1), 1);
+    assert_string_equal(got, "x");
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, open_pipe, close_pipe)
 
 int main(void)
@@ -147,6 +161,7 @@ int main(void)
         TEST(test_a_wait_for_a_reader_is_bounded),
         TEST(test_a_reader_that_is_gone_costs_nothing),
         TEST(test_a_closed_stream_costs_nothing),
+        TEST(test_a_sink_that_nobody_opened_writes_to_standard_error),
     };
     return cmocka_run_group_tests_name("log_sink", tests, NULL, NULL);
 }
