@@ -6,6 +6,7 @@
 #include <lualib.h>
 
 #include "rules/engine.h"
+#include "rules/json_lazy.h"
 #include "rules/limits.h"
 #include "rules/outputs.h"
 #include "rules/timers.h"
@@ -51,6 +52,7 @@ struct rule {
     lua_ref environment, modules, states; /* tables */
     lua_ref subjects;                     /* a list, or LUA_NOREF */
     lua_ref on_message, on_load, on_unload;
+    struct json_use json_use;  /* of the documents it gets */
     struct rule_timer *timers; /* those that are not over */
     size_t timer_count;
 

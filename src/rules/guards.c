@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "rules/call.h"
+#include "rules/json_lazy.h"
 #include "rules/limits.h"
 #include "rules/pattern_library.h"
 
@@ -80,6 +81,8 @@ static int base_setmetatable(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_argexpected(L, lua_isnil(L, 2) || lua_istable(L, 2), 2, "nil or table");
     lua_settop(L, 2); /* table metatable */
+    json_fill(L, 1);
+    json_fill(L, 2);
     if (is_protected(L, 1))
         return luaL_error(L, "cannot change a protected metatable");
     if (lua_istable(L, 2)) {
@@ -98,10 +101,82 @@ static int base_rawset(lua_State *L)
     luaL_checkany(L, 2);
     luaL_checkany(L, 3);
     lua_settop(L, 3); /* table key value */
+    json_fill(L, 1);
     if (is_protected(L, 1))
         return luaL_error(L, "rawset: this table is protected");
     lua_rawset(L, 1); /* table */
     return 1;
+}
+
+/*
+ * What looks past metatables, as in the manual, but for tables whose values are not made yet: those
+ * are filled first (json_lazy).
+ */
+
+static int base_rawget(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    lua_settop(L, 2); /* table key */
+    json_fill(L, 1);
+    lua_rawget(L, 1); /* table value */
+    return 1;
+}
+
+static int base_rawlen(lua_State *L)
+{
+    int type = lua_type(L, 1);
+    luaL_argexpected(L, type == LUA_TTABLE || type == LUA_TSTRING, 1, "table or string");
+    json_fill(L, 1);
+    lua_pushinteger(L, (lua_Integer)lua_rawlen(L, 1)); /* .. length */
+    return 1;
+}
+
+static int base_getmetatable(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    json_fill(L, 1);
+    if (!lua_getmetatable(L, 1)) { /* .. metatable? */
+        lua_pushnil(L);            /* .. nil */
+        return 1;
+    }
+    luaL_getmetafield(L, 1, "__metatable"); /* .. metatable field? */
+    return 1;
+}
+
+static int base_next(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2); /* table key */
+    json_fill(L, 1);
+    if (lua_next(L, 1)) /* table key value */
+        return 2;
+    lua_pushnil(L); /* table nil */
+    return 1;
+}
+
+/* Ends a pairs() whose __pairs may have waited. */
+static int finish_pairs(lua_State *L, int status, lua_KContext context)
+{
+    (void)L;
+    (void)status;
+    (void)context;
+    return 3;
+}
+
+static int base_pairs(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (luaL_getmetafield(L, 1, "__pairs") == LUA_TNIL) { /* value */
+        json_fill(L, 1);
+        lua_pushcfunction(L, base_next); /* value next */
+        lua_pushvalue(L, 1);             /* value next value */
+        lua_pushnil(L);                  /* value next value nil */
+    } else {
+        lua_pushvalue(L, 1);                 /* value pairs value */
+        lua_callk(L, 1, 3, 0, finish_pairs); /* value next state first */
+    }
+    return 3;
 }
 
 /* --- guards around originals: all LJMP
@@ -216,7 +291,12 @@ void guards_open_base(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"pcall", base_pcall},
                                          {"xpcall", base_xpcall},
+                                         {"getmetatable", base_getmetatable},
                                          {"setmetatable", base_setmetatable},
+                                         {"next", base_next},
+                                         {"pairs", base_pairs},
+                                         {"rawget", base_rawget},
+                                         {"rawlen", base_rawlen},
                                          {"rawset", base_rawset},
                                          {NULL, NULL}};
     static const luaL_Reg guards[] = {{"tonumber", base_tonumber}, {NULL, NULL}};
@@ -231,6 +311,7 @@ void guards_open_base(lua_State *L)
 static lua_Integer check_list(lua_State *L, const char *what, lua_Integer max)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
+    json_fill(L, 1);
     if (luaL_getmetafield(L, 1, "__len") != LUA_TNIL)
         luaL_error(L, "%s: not for a table with __len", what);
     lua_Integer length = (lua_Integer)lua_rawlen(L, 1);
@@ -293,6 +374,7 @@ static int table_unpack(lua_State *L)
 {
     lua_Integer first = luaL_optinteger(L, 2, 1);
     lua_Integer last = 0;
+    json_fill(L, 1);
     if (lua_isnoneornil(L, 3))
         last = check_list(L, "table.unpack", LUA_MAXINTEGER);
     else
@@ -304,6 +386,8 @@ static int table_unpack(lua_State *L)
 static int table_move(lua_State *L)
 {
     check_range(L, "table.move", luaL_checkinteger(L, 2), luaL_checkinteger(L, 3));
+    json_fill(L, 1);
+    json_fill(L, 5);
     return call_original(L);
 }
 
@@ -368,6 +452,7 @@ static size_t measure(lua_State *L, size_t size, int depth)
         return size;
     limits_charge(L, 1);
     luaL_checkstack(L, 4, NULL);
+    json_fill(L, -1);
     lua_pushnil(L);                                      /* value nil */
     while (size <= GUARD_BYTES_MAX && lua_next(L, -2)) { /* value key item */
         size += lua_type(L, -2) == LUA_TSTRING ? (size_t)lua_rawlen(L, -2) : 1;

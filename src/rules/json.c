@@ -2,6 +2,8 @@
 
 #include <lauxlib.h>
 
+#include "rules/json_lazy.h"
+
 /*
  * What the two directions (json_decode.c, json_encode.c) share in a Lua state: the array metatable.
  * And how rules see the codec: mill.json.
@@ -28,6 +30,7 @@ void json_open(lua_State *L)
     lua_setfield(L, -2, "__metatable"); /* array_mt guard */
     lua_setmetatable(L, -2);            /* array_mt */
     lua_rawsetp(L, LUA_REGISTRYINDEX, &json_array_mt_key);
+    json_lazy_open(L);
 }
 
 void json_push_array_mt(lua_State *L)
@@ -63,6 +66,7 @@ static int library_array(lua_State *L)
         lua_newtable(L); /* table */
     }
     luaL_checktype(L, 1, LUA_TTABLE);
+    json_fill(L, 1);
     json_push_array_mt(L); /* .. array_mt */
     if (lua_getmetatable(L, 1)) {
         /* .. array_mt mt */

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "rules/json_decode.h"
 #include "rules/json_number.h"
 #include "rules/json_text.h"
 
@@ -25,81 +26,21 @@ enum {
     LEVEL_SLOTS = 1 + 2 * PENDING_MAX + 8 /* of the Lua stack, for one level */
 };
 
-struct decoder {
-    lua_State *L;
-    const char *end;
-    int depth;
-    int array_mt;      /* its stack slot; nil until the first array */
-    const char *fault; /* what is wrong, */
-    const char *where; /* and with which byte */
-};
-
-static const char *decode_value(struct decoder *d, const char *at);
-
-static const char *fault(struct decoder *d, const char *where, const char *what)
+static const char *fault(struct json_decoder *d, const char *where, const char *what)
 {
     d->where = where;
     d->fault = where == d->end ? "the text ends too early" : what;
     return NULL;
 }
 
-static const char *skip_space(const char *at, const char *end)
-{
-    while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
-        at++;
-    return at;
-}
-
-/* The value of four hexadecimal digits, or -1. */
-static int hex4(const char *at, const char *end)
-{
-    int value = 0;
-    if (end - at < 4)
-        return -1;
-    for (int i = 0; i < 4; i++) {
-        char c = at[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
-        if (digit < 0)
-            return -1;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
-static bool is_high_surrogate(int unit)
-{
-    return unit >= 0xd800 && unit <= 0xdbff;
-}
-
-static bool is_low_surrogate(int unit)
-{
-    return unit >= 0xdc00 && unit <= 0xdfff;
-}
-
 /* Checks the escape whose backslash is at `at`, both halves of a surrogate pair included. */
-static const char *check_escape(struct decoder *d, const char *at)
+static const char *check_escape(struct json_decoder *d, const char *at)
 {
-    if (at + 1 == d->end)
-        return fault(d, d->end, NULL);
-    if (at[1] != 'u') {
-        if (at[1] == '\0' || strchr("\"\\/bfnrt", at[1]) == NULL)
-            return fault(d, at, "an unknown escape in a string");
-        return at + 2;
-    }
-    int unit = hex4(at + 2, d->end);
-    if (unit < 0)
-        return fault(d, at, "\\u needs four hexadecimal digits");
-    if (is_low_surrogate(unit))
-        return fault(d, at, "the second half of a surrogate pair stands alone");
-    if (!is_high_surrogate(unit))
-        return at + 6;
-    if (d->end - at < 12 || at[6] != '\\' || at[7] != 'u' ||
-        !is_low_surrogate(hex4(at + 8, d->end)))
-        return fault(d, at, "the first half of a surrogate pair stands alone");
-    return at + 12;
+    const char *what = NULL;
+    size_t size = json_escape_size(at, d->end, &what);
+    if (size == 0)
+        return fault(d, what == NULL ? d->end : at, what);
+    return at + size;
 }
 
 /* Writes a code point in UTF-8; returns how many bytes. */
@@ -136,10 +77,10 @@ static size_t unescape(const char *at, const char *end, char *out)
         if (*at != '\\') {
             *to++ = *at++;
         } else if (at[1] == 'u') {
-            int code = hex4(at + 2, end);
+            int code = json_hex4(at + 2, end);
             at += 6;
-            if (is_high_surrogate(code)) {
-                code = 0x10000 + ((code - 0xd800) << 10) + (hex4(at + 2, end) - 0xdc00);
+            if (json_is_high_surrogate(code)) {
+                code = 0x10000 + ((code - 0xd800) << 10) + (json_hex4(at + 2, end) - 0xdc00);
                 at += 6;
             }
             to += write_utf8(code, to);
@@ -171,8 +112,7 @@ __attribute__((noinline)) static void push_unescaped(lua_State *L, const char *a
     lua_remove(L, -2);               /* string */
 }
 
-/* Pushes the string whose opening quote is before `at`: [-0, +1]. */
-static const char *decode_string(struct decoder *d, const char *at)
+const char *json_read_string(struct json_decoder *d, const char *at)
 {
     const char *text = at;
     bool escaped = false;
@@ -204,7 +144,7 @@ static const char *decode_string(struct decoder *d, const char *at)
 }
 
 /* Pushes a number: [-0, +1]. */
-static const char *decode_number(struct decoder *d, const char *at)
+static const char *decode_number(struct json_decoder *d, const char *at)
 {
     struct json_number number;
     if (json_number_read(&at, d->end, &number) < 0)
@@ -217,7 +157,7 @@ static const char *decode_number(struct decoder *d, const char *at)
 }
 
 /* Steps over the rest of a literal. */
-static const char *skip_word(struct decoder *d, const char *at, const char *word, size_t size)
+static const char *skip_word(struct json_decoder *d, const char *at, const char *word, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         if (at + i == d->end || at[i] != word[i])
@@ -226,14 +166,14 @@ static const char *skip_word(struct decoder *d, const char *at, const char *word
 }
 
 /* Enters a container and pushes the nil where its table will be: [-0, +1]. */
-static const char *enter(struct decoder *d, const char *at)
+static const char *enter(struct json_decoder *d, const char *at)
 {
     if (d->depth == JSON_DEPTH_MAX)
         return fault(d, at, "nested deeper than 512");
     d->depth++;
     luaL_checkstack(d->L, LEVEL_SLOTS, "JSON nested too deep");
     lua_pushnil(d->L); /* nil */
-    return skip_space(at + 1, d->end);
+    return json_skip_space(at + 1, d->end);
 }
 
 /* Moves the pairs that wait into the object: [-2 * count, +0]. A key that comes again wins. */
@@ -252,7 +192,7 @@ static void store_fields(lua_State *L, int object, int count, int room)
 }
 
 /* Pushes the object whose brace is at `at`: [-0, +1]. */
-static const char *decode_object(struct decoder *d, const char *at)
+static const char *decode_object(struct json_decoder *d, const char *at)
 {
     lua_State *L = d->L;
     int object = lua_gettop(L) + 1;
@@ -264,22 +204,22 @@ static const char *decode_object(struct decoder *d, const char *at)
     while (!empty) {
         if (at == d->end || *at != '"')
             return fault(d, at, "a key in double quotes was expected");
-        at = decode_string(d, at + 1); /* .. key */
+        at = json_read_string(d, at + 1); /* .. key */
         if (at == NULL)
             return NULL;
-        at = skip_space(at, d->end);
+        at = json_skip_space(at, d->end);
         if (at == d->end || *at != ':')
             return fault(d, at, "':' was expected");
-        at = decode_value(d, at + 1); /* .. key value */
+        at = json_read_value(d, at + 1); /* .. key value */
         if (at == NULL)
             return NULL;
         count++;
-        at = skip_space(at, d->end);
+        at = json_skip_space(at, d->end);
         if (at < d->end && *at == '}')
             break;
         if (at == d->end || *at != ',')
             return fault(d, at, "',' or '}' was expected");
-        at = skip_space(at + 1, d->end);
+        at = json_skip_space(at + 1, d->end);
         if (count == PENDING_MAX) {
             store_fields(L, object, count, 2 * PENDING_MAX);
             count = 0;
@@ -291,7 +231,7 @@ static const char *decode_object(struct decoder *d, const char *at)
 }
 
 /* Moves the values that wait into the array, whose last one has the index `last`: [-count, +0]. */
-static void store_items(struct decoder *d, int array, int count, lua_Integer last, int room)
+static void store_items(struct json_decoder *d, int array, int count, lua_Integer last, int room)
 {
     lua_State *L = d->L;
     if (lua_isnil(L, array)) {
@@ -309,7 +249,7 @@ static void store_items(struct decoder *d, int array, int count, lua_Integer las
 }
 
 /* Pushes the array whose bracket is at `at`: [-0, +1]. */
-static const char *decode_array(struct decoder *d, const char *at)
+static const char *decode_array(struct json_decoder *d, const char *at)
 {
     int array = lua_gettop(d->L) + 1;
     int count = 0;
@@ -319,12 +259,12 @@ static const char *decode_array(struct decoder *d, const char *at)
         return NULL;
     bool empty = at < d->end && *at == ']';
     while (!empty) {
-        at = decode_value(d, at); /* .. value */
+        at = json_read_value(d, at); /* .. value */
         if (at == NULL)
             return NULL;
         count++;
         last++;
-        at = skip_space(at, d->end);
+        at = json_skip_space(at, d->end);
         if (at < d->end && *at == ']')
             break;
         if (at == d->end || *at != ',')
@@ -340,15 +280,14 @@ static const char *decode_array(struct decoder *d, const char *at)
     return at + 1;
 }
 
-/* Pushes the value that comes next: [-0, +1]. */
-static const char *decode_value(struct decoder *d, const char *at)
+const char *json_read_value(struct json_decoder *d, const char *at)
 {
-    at = skip_space(at, d->end);
+    at = json_skip_space(at, d->end);
     if (at == d->end)
         return fault(d, at, NULL);
     switch (*at) {
     case '"':
-        return decode_string(d, at + 1);
+        return json_read_string(d, at + 1);
     case '{':
         return decode_object(d, at);
     case '[':
@@ -370,14 +309,14 @@ static const char *decode_value(struct decoder *d, const char *at)
 }
 
 /* Decodes the whole text; NULL on a fault. */
-static const char *decode_document(struct decoder *d, const char *text)
+static const char *decode_document(struct json_decoder *d, const char *text)
 {
     if (d->end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         return fault(d, text, "a byte order mark is not allowed");
-    const char *at = decode_value(d, text); /* value */
+    const char *at = json_read_value(d, text); /* value */
     if (at == NULL)
         return NULL;
-    at = skip_space(at, d->end);
+    at = json_skip_space(at, d->end);
     return at == d->end ? at : fault(d, at, "more text after the document");
 }
 
@@ -387,7 +326,7 @@ int json_decode(lua_State *L, const char *text, size_t size)
         text = "";
     luaL_checkstack(L, LEVEL_SLOTS, "JSON");
     lua_pushnil(L); /* nil */
-    struct decoder d = {.L = L, .end = text + size, .array_mt = lua_gettop(L)};
+    struct json_decoder d = {.L = L, .end = text + size, .array_mt = lua_gettop(L)};
     if (decode_document(&d, text) != NULL) {
         lua_replace(L, d.array_mt); /* value */
         return 0;

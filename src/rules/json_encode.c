@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "rules/json_lazy.h"
 #include "rules/json_number.h"
 #include "rules/json_text.h"
 
@@ -315,6 +316,7 @@ static int encode_table(struct encoder *e, int table, const struct place *place)
     if (place->depth == JSON_DEPTH_MAX)
         return refuse(e, place, "nested deeper than %d (a cycle?)", JSON_DEPTH_MAX);
     luaL_checkstack(L, LEVEL_SLOTS, "JSON nested too deep");
+    json_fill(L, table);
     if (has_array_mt(L, table))
         return encode_array(e, table, place, true);
     lua_pushnil(L);                /* .. nil */

@@ -4,7 +4,7 @@
 
 #include "base/suggest.h"
 #include "rules/call.h"
-#include "rules/json.h"
+#include "rules/json_lazy.h"
 
 /* Calls are never freed while the state lives, so the pointer is good; the generation tells whether
    the call is still about this message. */
@@ -107,8 +107,9 @@ static int push_data(lua_State *L, struct call *call)
     const struct input *input = call->input;
     lua_pop(L, 1); /* */
     if (input->format == PAYLOAD_RAW) {
-        lua_pushlstring(L, input->payload, input->payload_size);           /* data */
-    } else if (json_decode(L, input->payload, input->payload_size) != 0) { /* fault */
+        lua_pushlstring(L, input->payload, input->payload_size); /* data */
+    } else if (json_decode_lazy(L, input->payload, input->payload_size, &call->rule->json_use) !=
+               0) { /* fault */
         if (engine_of(L)->current != call)
             return lua_error(L);
         return call_end(L, call, OUTCOME_REJECT, CAUSE_PAYLOAD, "the payload is not JSON: %s",

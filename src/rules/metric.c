@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "rules/call.h"
+#include "rules/json_lazy.h"
 
 /* One block: the struct, the labels, then all the strings. */
 struct metric {
@@ -41,6 +42,7 @@ static size_t check_labels(lua_State *L, const char *kind, struct header *labels
         return 0;
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_checkstack(L, METRIC_LABELS_MAX + 8, NULL);
+    json_fill(L, 2);
     size_t count = 0;
     lua_pushnil(L);          /* key */
     while (lua_next(L, 2)) { /* kept.. key value */

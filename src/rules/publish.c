@@ -8,6 +8,7 @@
 #include "base/suggest.h"
 #include "rules/api.h"
 #include "rules/call.h"
+#include "rules/json_lazy.h"
 
 static const char what[] = "mill.publish";
 static const double TTL_SECONDS_MAX = 1e9;
@@ -73,6 +74,7 @@ static void check_headers(lua_State *L, struct draft *draft)
         luaL_error(L, "%s: opts.headers: a table expected, got %s", what, luaL_typename(L, -1));
     int table = lua_gettop(L);
     luaL_checkstack(L, PUBLISH_HEADERS_MAX + 8, NULL);
+    json_fill(L, table);
     size_t count = 0;
     lua_pushnil(L);              /* headers nil */
     while (lua_next(L, table)) { /* headers kept.. name value */
@@ -149,6 +151,7 @@ static void check_opts(lua_State *L, struct draft *draft)
 {
     if (!lua_istable(L, 3))
         luaL_error(L, "%s: opts must be a table, got %s", what, luaL_typename(L, 3));
+    json_fill(L, 3);
     for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) { /* key value */
         const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
         size_t i = 0;

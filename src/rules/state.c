@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "rules/call.h"
 #include "rules/json.h"
+#include "rules/json_lazy.h"
 
 /*
  * The bytes: one tag, then the value. A table is its entries, key and value, and TAG_END. The whole
@@ -134,6 +135,7 @@ static enum tag table_tag(lua_State *L, const struct place *place)
 static void write_table(lua_State *L, struct carried *to, const struct place *outer)
 {
     luaL_checkstack(L, 8, NULL);
+    json_fill(L, -1);
     struct place place = {.outer = outer, .table = lua_topointer(L, -1)};
     place.depth = outer == NULL ? 1 : outer->depth + 1;
     for (const struct place *above = outer; above != NULL; above = above->outer)

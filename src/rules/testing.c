@@ -9,6 +9,7 @@
 #include "rules/call.h"
 #include "rules/embedded.h"
 #include "rules/json.h"
+#include "rules/json_lazy.h"
 #include "rules/rule.h"
 #include "rules/sandbox.h"
 #include "rules/trial.h"
@@ -95,6 +96,7 @@ static struct testing *testing_of(lua_State *L)
 static int is_array(lua_State *L)
 {
     bool array = false;
+    json_fill(L, 1);
     if (lua_istable(L, 1) && lua_getmetatable(L, 1)) { /* mt */
         json_push_array_mt(L);                         /* mt array_mt */
         array = lua_rawequal(L, -1, -2);
