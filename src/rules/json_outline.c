@@ -25,11 +25,13 @@ struct outline {
     const char *text, *end;
     struct json_part *parts;
     size_t room, count;
-    const char *key; /* of the value that comes next; NULL: it has none */
-    size_t key_size;
-    bool key_escaped;
-    struct level *level;  /* the innermost one */
-    struct level *lowest; /* the place before the first one */
+};
+
+/* The key of the value that comes next. */
+struct key {
+    const char *text; /* NULL: it has none */
+    size_t size;
+    bool escaped;
 };
 
 static inline bool is_digit(const char *at, const char *end)
@@ -37,33 +39,34 @@ static inline bool is_digit(const char *at, const char *end)
     return at < end && (unsigned char)(*at - '0') <= 9;
 }
 
-/* Steps over what is not plain in a string. */
-static const char *skip_special(const char *at, const char *end, bool *escaped)
+/*
+ * Steps over the rest of a string, from what is not plain in it. Never inlined: nearly all strings
+ * are plain.
+ */
+__attribute__((noinline)) static const char *skip_special(const char *at, const char *end,
+                                                          bool *escaped)
 {
     const char *fault = NULL;
-    size_t size = 0;
-    if (*at == '\\') {
-        *escaped = true;
-        size = json_escape_size(at, end, &fault);
-    } else if ((unsigned char)*at >= 0x80) {
-        size = json_utf8_size(at, end);
+    while (at < end && *at != '"') {
+        size_t size = 0;
+        if (*at == '\\') {
+            *escaped = true;
+            size = json_escape_size(at, end, &fault);
+        } else if ((unsigned char)*at >= 0x80) {
+            size = json_utf8_size(at, end);
+        }
+        if (size == 0)
+            return NULL;
+        at = json_plain_end(at + size, end);
     }
-    return size == 0 ? NULL : at + size;
+    return at < end ? at + 1 : NULL;
 }
 
 /* Steps over the string whose opening quote is before `at`; sets `*escaped` when it has escapes. */
 static inline const char *skip_string(const char *at, const char *end, bool *escaped)
 {
-    for (;;) {
-        at = json_plain_end(at, end);
-        if (at == end)
-            return NULL;
-        if (*at == '"')
-            return at + 1;
-        at = skip_special(at, end, escaped);
-        if (at == NULL)
-            return NULL;
-    }
+    at = json_plain_end(at, end);
+    return at < end && *at == '"' ? at + 1 : skip_special(at, end, escaped);
 }
 
 static const char *skip_number(const char *at, const char *end)
@@ -115,115 +118,103 @@ static inline const char *skip_scalar(const char *at, const char *end)
     }
 }
 
-/* Steps over a key and its colon, and notes the key. */
-static inline const char *take_key(struct outline *o, const char *at)
+/* Steps over a key and its colon. */
+static inline const char *take_key(const char *at, const char *end, struct key *key)
 {
-    at = json_skip_space(at, o->end);
-    if (at == o->end || *at != '"')
+    if (at == end || *at != '"')
+        at = json_skip_space(at, end);
+    if (at == end || *at != '"')
         return NULL;
-    o->key = at + 1;
-    o->key_escaped = false;
-    at = skip_string(at + 1, o->end, &o->key_escaped);
+    key->text = at + 1;
+    key->escaped = false;
+    at = skip_string(at + 1, end, &key->escaped);
     if (at == NULL)
         return NULL;
-    o->key_size = (size_t)(at - 1 - o->key);
-    at = json_skip_space(at, o->end);
-    return at < o->end && *at == ':' ? at + 1 : NULL;
+    key->size = (size_t)(at - 1 - key->text);
+    if (at < end && *at == ':')
+        return at + 1;
+    at = json_skip_space(at, end);
+    return at < end && *at == ':' ? at + 1 : NULL;
 }
 
-/* Begins the part whose bracket is at `at`. */
-static const char *begin(struct outline *o, const char *at)
+/* Notes the part whose bracket is at `at`. */
+static inline void note_begin(struct outline *o, const char *at, const struct key *key)
 {
-    if (o->level - o->lowest == JSON_DEPTH_MAX)
-        return NULL;
-    o->level++;
-    *o->level = (struct level){.part = o->count, .closing = *at == '{' ? '}' : ']'};
     if (o->count < o->room)
         o->parts[o->count] =
             (struct json_part){.start = (uint32_t)(at - o->text),
-                               .key = o->key == NULL ? 0 : (uint32_t)(o->key - o->text),
-                               .key_size = (uint32_t)o->key_size & 0x3fffffff,
-                               .key_escaped = o->key_escaped};
+                               .key = key->text == NULL ? 0 : (uint32_t)(key->text - o->text),
+                               .key_size = (uint32_t)key->size & 0x3fffffff,
+                               .key_escaped = key->escaped};
     o->count++;
-    return json_skip_space(at + 1, o->end);
 }
 
-/* Ends the innermost part, whose closing bracket is at `at`. */
-static const char *finish(struct outline *o, const char *at)
+/* Notes where the part ends whose closing bracket is at `at`. */
+static inline void note_end(struct outline *o, const char *at, const struct level *level)
 {
-    const struct level *level = o->level--;
-    if (level->part < o->room) {
-        struct json_part *part = &o->parts[level->part];
-        part->size = (uint32_t)(at + 1 - o->text) - part->start;
-        part->after = (uint32_t)o->count;
-        part->count = level->count;
-        part->parts = level->parts;
-    }
-    return at + 1;
+    if (level->part >= o->room)
+        return;
+    struct json_part *part = &o->parts[level->part];
+    part->size = (uint32_t)(at + 1 - o->text) - part->start;
+    part->after = (uint32_t)o->count;
+    part->count = level->count;
+    part->parts = level->parts;
 }
 
-/* From the end of a value to where the next one of the same part has to be, or to the end of all. */
-static inline const char *next_value(struct outline *o, const char *at)
+/* Outlines the object or array at `at`; `level` is the place before the first one. */
+static const char *outline_document(struct outline *o, const char *at, struct level *level)
 {
-    while (o->level != o->lowest) {
-        at = json_skip_space(at, o->end);
-        if (at == o->end)
-            return NULL;
-        if (*at == ',')
-            return at + 1;
-        if (*at != o->level->closing)
-            return NULL;
-        at = finish(o, at);
-    }
-    return at;
-}
-
-/* Outlines the object or array at `at`. */
-static const char *outline_document(struct outline *o, const char *at)
-{
+    const char *const end = o->end;
+    const struct level *const lowest = level;
     do {
-        bool keyed = o->level != o->lowest && o->level->closing == '}';
-        o->key = NULL;
-        o->key_size = 0;
-        o->key_escaped = false;
-        at = keyed ? take_key(o, at) : at;
-        if (at == NULL)
+        struct key key = {.text = NULL};
+        if (level->closing == '}' && (at = take_key(at, end, &key)) == NULL)
             return NULL;
-        at = json_skip_space(at, o->end);
-        if (at == o->end)
+        at = json_skip_space(at, end);
+        if (at == end)
             return NULL;
-        o->level->count++;
+        level->count++;
         if (*at == '{' || *at == '[') {
-            o->level->parts++;
-            at = begin(o, at);
-            if (at == NULL || at == o->end)
+            if (level - lowest == JSON_DEPTH_MAX)
                 return NULL;
-            if (*at != o->level->closing)
+            level->parts++;
+            note_begin(o, at, &key);
+            *++level = (struct level){.part = o->count - 1, .closing = *at == '{' ? '}' : ']'};
+            at = json_skip_space(at + 1, end);
+            if (at == end)
+                return NULL;
+            if (*at != level->closing)
                 continue;
-        } else {
-            at = skip_scalar(at, o->end);
-            if (at == NULL)
-                return NULL;
-        }
-        at = next_value(o, at);
-        if (at == NULL)
+        } else if ((at = skip_scalar(at, end)) == NULL) {
             return NULL;
-    } while (o->level != o->lowest);
+        }
+        /* From the end of a value to the next one of the same part, or to the end of all. */
+        for (; level != lowest; at++, level--) {
+            at = json_skip_space(at, end);
+            if (at == end)
+                return NULL;
+            if (*at == ',') {
+                at++;
+                break;
+            }
+            if (*at != level->closing)
+                return NULL;
+            note_end(o, at, level);
+        }
+    } while (level != lowest);
     return at;
 }
 
 size_t json_outline(const char *text, size_t size, struct json_part *parts, size_t room)
 {
     struct level levels[1 + JSON_DEPTH_MAX]; /* not initialised: most of them are never used */
-    struct outline o = {
-        .text = text, .end = text + size, .parts = parts, .room = room, .level = levels};
-    levels[0] = (struct level){.part = 0};
-    o.lowest = levels;
+    struct outline o = {.text = text, .end = text + size, .parts = parts, .room = room};
+    levels[0] = (struct level){.closing = 0};
     if (size == 0 || size > JSON_OUTLINE_MAX)
         return 0;
     const char *at = json_skip_space(text, o.end);
     if (at == o.end || (*at != '{' && *at != '['))
         return 0;
-    at = outline_document(&o, at);
+    at = outline_document(&o, at, levels);
     return at != NULL && json_skip_space(at, o.end) == o.end ? o.count : 0;
 }

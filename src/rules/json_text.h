@@ -84,6 +84,8 @@ static inline size_t json_utf8_size(const char *at, const char *end)
 /* The first byte at or after `at` that is no white space, or `end`. */
 static inline const char *json_skip_space(const char *at, const char *end)
 {
+    if (at < end && (unsigned char)*at > ' ') /* nearly always */
+        return at;
     while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
         at++;
     return at;
