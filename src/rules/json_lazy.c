@@ -256,9 +256,9 @@ static int array_length(lua_State *L)
 static int table_newindex(lua_State *L)
 {
     if (lua_isnil(L, 2))
-        return luaL_error(L, "index is nil");
+        return luaL_error(L, "table index is nil");
     if (lua_type(L, 2) == LUA_TNUMBER && lua_tonumber(L, 2) != lua_tonumber(L, 2))
-        return luaL_error(L, "index is NaN");
+        return luaL_error(L, "table index is NaN");
     json_fill(L, 1);
     lua_rawset(L, 1); /* table */
     return 0;
