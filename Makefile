@@ -220,7 +220,7 @@ $(BUILD)/bench/drain: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options) $(LI
 $(BUILD)/bench/fetch: $(patsubst %,$(BUILD)/bench/%.o,options reading) $(LIBRARY)
 
 # Without the rest of the program: clang builds what a fuzzer needs with its own instrumentation.
-$(BUILD)/fuzz/json: tests/fuzz/fuzz_json.c $(wildcard src/rules/json*.[ch])
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard src/rules/json*.[ch])
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Isrc \

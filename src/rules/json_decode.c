@@ -138,6 +138,7 @@ __attribute__((noinline)) static const char *read_special(struct json_decoder *d
     }
     if (at == d->end)
         return fault(d, at, NULL);
+    d->escaped |= escaped;
     if (escaped)
         push_unescaped(d->L, text, at);
     else
@@ -187,12 +188,20 @@ static const char *enter(struct json_decoder *d, const char *at)
     return json_skip_space(at + 1, d->end);
 }
 
-/* Moves the pairs that wait into the object: [-2 * count, +0]. A key that comes again wins. */
-static void store_fields(lua_State *L, int object, int count, int room)
+/*
+ * Moves the pairs that wait into the object: [-2 * count, +0]. Of keys that come again, which `twice`
+ * allows for, the last one wins.
+ */
+static void store_fields(lua_State *L, int object, int count, int room, bool twice)
 {
     if (lua_isnil(L, object)) {
         lua_createtable(L, 0, room); /* .. object */
         lua_replace(L, object);
+    }
+    if (!twice) {
+        for (int i = 0; i < count; i++)
+            lua_rawset(L, object); /* .. (without the last pair) */
+        return;
     }
     for (int i = 0; i < count; i++) {
         lua_pushvalue(L, object + 1 + 2 * i); /* .. key */
@@ -202,26 +211,41 @@ static void store_fields(lua_State *L, int object, int count, int room)
     lua_settop(L, object);
 }
 
+/* Pushes the key whose quote is at `at`, and steps over its colon: [-0, +1]. */
+static inline const char *read_key(struct json_decoder *d, const char *at, struct json_marks *marks,
+                                   bool *twice)
+{
+    if (at == d->end || *at != '"')
+        return fault(d, at, "a key in double quotes was expected");
+    const char *key = at + 1;
+    d->escaped = false;
+    at = json_read_string(d, key); /* .. key */
+    if (at == NULL)
+        return NULL;
+    *twice |= d->escaped || json_mark(marks, key, (size_t)(at - 1 - key));
+    at = json_skip_space(at, d->end);
+    if (at == d->end || *at != ':')
+        return fault(d, at, "':' was expected");
+    return at + 1;
+}
+
 /* Pushes the object whose brace is at `at`: [-0, +1]. */
 static const char *decode_object(struct json_decoder *d, const char *at)
 {
     lua_State *L = d->L;
     int object = lua_gettop(L) + 1;
     int count = 0;
+    bool twice = false; /* a key may have come again */
+    struct json_marks marks = {.bits = {0}};
     at = enter(d, at); /* nil */
     if (at == NULL)
         return NULL;
     bool empty = at < d->end && *at == '}';
     while (!empty) {
-        if (at == d->end || *at != '"')
-            return fault(d, at, "a key in double quotes was expected");
-        at = json_read_string(d, at + 1); /* .. key */
+        at = read_key(d, at, &marks, &twice); /* .. key */
         if (at == NULL)
             return NULL;
-        at = json_skip_space(at, d->end);
-        if (at == d->end || *at != ':')
-            return fault(d, at, "':' was expected");
-        at = json_read_value(d, at + 1); /* .. key value */
+        at = json_read_value(d, at); /* .. key value */
         if (at == NULL)
             return NULL;
         count++;
@@ -232,11 +256,11 @@ static const char *decode_object(struct json_decoder *d, const char *at)
             return fault(d, at, "',' or '}' was expected");
         at = json_skip_space(at + 1, d->end);
         if (count == PENDING_MAX) {
-            store_fields(L, object, count, 2 * PENDING_MAX);
+            store_fields(L, object, count, 2 * PENDING_MAX, twice);
             count = 0;
         }
     }
-    store_fields(L, object, count, count); /* object */
+    store_fields(L, object, count, count, twice); /* object */
     d->depth--;
     return at + 1;
 }

@@ -2,6 +2,7 @@
 #define TIDEMILL_RULES_JSON_DECODE_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /*
  * Reading single values of a JSON text: what json_decode reads whole documents with. Private to
@@ -13,6 +14,7 @@ struct json_decoder {
     const char *end;   /* of the text */
     int depth;         /* parts that are open */
     int array_mt;      /* a stack slot of the caller's; nil until the first array */
+    bool escaped;      /* set when a string has escapes */
     const char *fault; /* what is wrong, */
     const char *where; /* and with which byte */
 };

@@ -111,31 +111,6 @@ static void mark_lazy(lua_State *L, int document, uint32_t number, const void *m
     lua_setmetatable(L, -2);                                 /* table */
 }
 
-/* Keys of an object, as bits: one that is not marked has not been seen. */
-struct marks {
-    uint64_t bits[4];
-};
-
-static inline unsigned mark_of(const char *key, size_t size)
-{
-    if (size == 0)
-        return 0;
-    return (unsigned)size * 7 + (unsigned char)key[0] * 31 + (unsigned char)key[size - 1] * 5 +
-           (unsigned char)key[size / 2];
-}
-
-static inline void mark(struct marks *marks, const char *key, size_t size)
-{
-    unsigned bit = mark_of(key, size);
-    marks->bits[bit >> 6 & 3] |= UINT64_C(1) << (bit & 63);
-}
-
-static inline bool is_marked(const struct marks *marks, const char *key, size_t size)
-{
-    unsigned bit = mark_of(key, size);
-    return (marks->bits[bit >> 6 & 3] >> (bit & 63) & 1) != 0;
-}
-
 void json_document_push_key(struct json_decoder *decoder, const struct json_document *d,
                             const struct json_part *part)
 {
@@ -151,7 +126,7 @@ void json_document_push_key(struct json_decoder *decoder, const struct json_docu
  * with escapes, which makes the marks worth nothing.
  */
 static bool store_scalars(struct json_decoder *decoder, const struct json_document *d,
-                          const struct json_part *part, struct marks *marks)
+                          const struct json_part *part, struct json_marks *marks)
 {
     const char *text = json_document_text(d), *at = text + part->start + 1;
     const struct json_part *child = part + 1;
@@ -162,9 +137,10 @@ static bool store_scalars(struct json_decoder *decoder, const struct json_docume
             at = text + child->start + child->size;
             child = d->parts + child->after;
         } else {
+            decoder->escaped = false;
             at = json_read_string(decoder, key); /* object key */
-            mark(marks, key, (size_t)(at - 1 - key));
-            escaped |= memchr(key, '\\', (size_t)(at - 1 - key)) != NULL;
+            json_mark(marks, key, (size_t)(at - 1 - key));
+            escaped |= decoder->escaped;
             at = json_skip_space(at, decoder->end) + 1;
             at = json_read_value(decoder, at); /* object key value */
             lua_rawset(decoder->L, -3);        /* object */
@@ -176,12 +152,13 @@ static bool store_scalars(struct json_decoder *decoder, const struct json_docume
 
 /* Whether a part in this one has the key of a scalar that is stored in the object on the top. */
 static bool has_key_twice(struct json_decoder *decoder, const struct json_document *d,
-                          const struct json_part *part, const struct marks *marks, bool escaped)
+                          const struct json_part *part, const struct json_marks *marks,
+                          bool escaped)
 {
     const struct json_part *end = d->parts + part->after;
     for (const struct json_part *child = part + 1; child < end; child = d->parts + child->after) {
         if (!escaped && !child->key_escaped &&
-            !is_marked(marks, json_document_text(d) + child->key, child->key_size))
+            !json_is_marked(marks, json_document_text(d) + child->key, child->key_size))
             continue;
         json_document_push_key(decoder, d, child); /* object key */
         bool twice = lua_rawget(decoder->L, -2) != LUA_TNIL;
@@ -197,7 +174,7 @@ static void push_object(lua_State *L, int document, uint32_t number)
 {
     const struct json_document *d = lua_touserdata(L, document);
     const struct json_part *part = &d->parts[number];
-    struct marks marks = {.bits = {0}};
+    struct json_marks marks = {.bits = {0}};
     struct json_decoder decoder = json_document_decoder(L, d);
     uint32_t some = part->parts < 2 ? part->parts : 2; /* of the parts will be asked for */
     lua_createtable(L, 0, (int)(part->count - part->parts + some + 2)); /* object */

@@ -149,4 +149,33 @@ static inline size_t json_escape_size(const char *at, const char *end, const cha
     return 0;
 }
 
+/* Keys of an object, as bits: one that is not marked has not been seen. Keys without escapes. */
+struct json_marks {
+    uint64_t bits[8];
+};
+
+static inline unsigned json_mark_of(const char *key, size_t size)
+{
+    if (size == 0)
+        return 0;
+    return (unsigned)size * 7 + (unsigned char)key[0] * 31 + (unsigned char)key[size - 1] * 5 +
+           (unsigned char)key[size / 2];
+}
+
+static inline bool json_is_marked(const struct json_marks *marks, const char *key, size_t size)
+{
+    unsigned bit = json_mark_of(key, size);
+    return (marks->bits[bit / 64 % 8] >> bit % 64 & 1) != 0;
+}
+
+/* Marks a key; returns whether it was. */
+static inline bool json_mark(struct json_marks *marks, const char *key, size_t size)
+{
+    unsigned bit = json_mark_of(key, size);
+    uint64_t *bits = &marks->bits[bit / 64 % 8];
+    uint64_t old = *bits;
+    *bits |= UINT64_C(1) << bit % 64;
+    return old == *bits;
+}
+
 #endif
