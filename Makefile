@@ -60,7 +60,7 @@ COUNTED_FLAGS     := -std=c11 -D_GNU_SOURCE -O2 -g -Isrc -DTIDEMILL_VERSION='"$(
 BENCH_FLAGS        = $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(N),--count $(N)) \
                      $(if $(BYTES),--bytes $(BYTES)) $(if $(ALERTS),--alerts $(ALERTS)) \
                      $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
-                     $(if $(PROGRAMS),--programs "$(PROGRAMS)")
+                     $(if $(PROGRAMS),--programs "$(PROGRAMS)") $(if $(BATCH),--batch $(BATCH))
 
 FUZZERS           := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -212,6 +212,7 @@ $(BUILD)/bench/instructions: $(COUNTED)
 	$(Q)$(CC) -pthread -Wl,--as-needed -o $@ $^ $(PKG_LIBS) -lm
 
 $(BUILD)/tests/script_instructions: $(BUILD)/bench/instructions
+$(BUILD)/tests/script_bench: $(BUILD)/bench/run $(REFERENCES) $(PROGRAM)
 
 $(BUILD)/bench/json: $(LIBRARY)
 $(BUILD)/bench/run: $(BENCH) $(LIBRARY)

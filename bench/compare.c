@@ -27,11 +27,22 @@ static void add(struct column *column, const struct measure *measure)
     samples_add(&column->memory, measure->memory_mb);
 }
 
-static int write_rule(struct stage *stage, const struct workload *workload, struct error *err)
+/* In two folders, as the programs take them. */
+static int write_rules(struct stage *stage, const struct workload *workload, struct error *err)
 {
     char rule[RULE_SIZE];
+    struct workload with_cjson = *workload;
+    with_cjson.cjson = true;
     workload_rule(workload, "sensors.value", 0, rule, sizeof(rule));
-    return stage_write(stage, "rules/high.lua", rule, err);
+    if (stage_write(stage, "rules/high.lua", rule, err) != 0)
+        return -1;
+    workload_rule(&with_cjson, "sensors.value", 0, rule, sizeof(rule));
+    return stage_write(stage, "rules_cjson/high.lua", rule, err);
+}
+
+static const char *rules_of(const char *program)
+{
+    return trial_decodes_with_cjson(program) ? "rules_cjson" : "rules";
 }
 
 /* --- throughput --- */
@@ -46,29 +57,39 @@ static const struct column *column_of(const struct plan *plan, const struct colu
     return NULL;
 }
 
-static void print_ratio(const struct column *column, const struct column *to)
-{
-    if (to == NULL)
-        printf(" - |");
-    else
-        printf(" %.2f |", samples_ratio(&column->rate, &to->rate));
-}
+/* What a program is compared with, where it takes part. */
+static const char *const bases[] = {"drain", "floor", "fetch", "tidemill-cjson"};
+enum { BASES = sizeof(bases) / sizeof(*bases) };
 
-static void print_throughput(const struct plan *plan, const struct column *columns)
+static void print_head(const struct plan *plan, const struct column *columns)
 {
     printf("\n%" PRIu64
            " readings of about %zu bytes, %d %% raise an alert; medians of %d rounds\n\n",
            plan->workload.count, plan->workload.bytes, plan->workload.alerts, plan->rounds);
-    printf("| program | msg/s | min to max | of drain | of floor | of fetch | client CPU us/msg | "
-           "server CPU us/msg | switches per msg | peak RSS MB |\n"
-           "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    printf("| program | msg/s | min to max |");
+    for (size_t i = 0; i < BASES; i++)
+        if (column_of(plan, columns, bases[i]) != NULL)
+            printf(" of %s |", bases[i]);
+    printf(" client CPU us/msg | server CPU us/msg | switches per msg | peak RSS MB |\n"
+           "| --- | ---: | ---: |");
+    for (size_t i = 0; i < BASES; i++)
+        if (column_of(plan, columns, bases[i]) != NULL)
+            printf(" ---: |");
+    printf(" ---: | ---: | ---: | ---: |\n");
+}
+
+static void print_throughput(const struct plan *plan, const struct column *columns)
+{
+    print_head(plan, columns);
     for (size_t i = 0; i < plan->program_count; i++) {
         const struct column *column = &columns[i];
         printf("| %s | %.0f | %.0f to %.0f |", plan->programs[i], samples_median(&column->rate),
                samples_min(&column->rate), samples_max(&column->rate));
-        print_ratio(column, column_of(plan, columns, "drain"));
-        print_ratio(column, column_of(plan, columns, "floor"));
-        print_ratio(column, column_of(plan, columns, "fetch"));
+        for (size_t base = 0; base < BASES; base++) {
+            const struct column *to = column_of(plan, columns, bases[base]);
+            if (to != NULL)
+                printf(" %.2f |", samples_ratio(&column->rate, &to->rate));
+        }
         printf(" %.2f | %.2f | %.3f | %.1f |\n", samples_median(&column->client),
                samples_median(&column->server), samples_median(&column->switches),
                samples_median(&column->memory));
@@ -79,7 +100,7 @@ int scenario_throughput(struct stage *stage, const struct plan *plan, struct err
 {
     static struct column columns[PROGRAMS_MAX];
     const struct workload *workload = &plan->workload;
-    if (write_rule(stage, workload, err) != 0 ||
+    if (write_rules(stage, workload, err) != 0 ||
         stage_stream(stage, "bench", "sensors.>", "", err) != 0 ||
         stage_fill(stage, workload, err) != 0)
         return -1;
@@ -97,7 +118,8 @@ int scenario_throughput(struct stage *stage, const struct plan *plan, struct err
                 .alerts = trial_raises_alerts(program) ? workload_alerts(workload) : 0,
                 .limit = workload_limit(workload),
                 .workers = 1,
-                .rules = "rules",
+                .rules = rules_of(program),
+                .batch = plan->batch,
             };
             snprintf(name, sizeof(name), "%s_%d", program, round + 1);
             if (trial_run(stage, &trial, &measure, err) != 0)
@@ -158,7 +180,7 @@ int scenario_latency(struct stage *stage, const struct plan *plan, struct error 
 {
     static struct delays delays[PROGRAMS_MAX];
     struct workload workload = {.bytes = WORKLOAD_SMALL, .alerts = 101}; /* above -1: all */
-    if (write_rule(stage, &workload, err) != 0)
+    if (write_rules(stage, &workload, err) != 0)
         return -1;
     for (int round = 0; round < plan->rounds; round++)
         for (size_t turn = 0; turn < plan->program_count; turn++) {
@@ -171,9 +193,9 @@ int scenario_latency(struct stage *stage, const struct plan *plan, struct error 
                 .name = name,
                 .limit = workload_limit(&workload),
                 .workers = 1,
-                .rules = "rules",
+                .rules = rules_of(program),
                 /* libnats' Fetch waits until it has all it asked for: 500 would be half a second. */
-                .one_by_one = strcmp(program, "fetch") == 0,
+                .batch = strcmp(program, "fetch") == 0 ? 1 : plan->batch,
             };
             if (!trial_raises_alerts(program))
                 continue;

@@ -31,11 +31,12 @@ static int usage(void)
 {
     fprintf(stderr,
             "usage: run [--scenario NAME] [--count N] [--bytes 140|1k|10k] [--alerts PERCENT]\n"
-            "           [--rounds N] [--seconds N] [--programs \"tidemill floor ...\"]\n"
+            "           [--rounds N] [--seconds N] [--batch N] [--programs \"tidemill ...\"]\n"
             "scenarios:\n");
     for (const struct scenario *scenario = scenarios; scenario->name != NULL; scenario++)
         fprintf(stderr, "  %-11s %s\n", scenario->name, scenario->what);
-    fprintf(stderr, "programs: tidemill tidemill-cumulative floor fetch drain drain-cumulative\n");
+    fprintf(stderr, "programs: tidemill tidemill-cumulative tidemill-cjson floor fetch drain "
+                    "drain-cumulative\n");
     return -1;
 }
 
@@ -94,10 +95,15 @@ static void set_defaults(struct settings *settings)
 static int read_settings(struct settings *settings, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"scenario", required_argument, NULL, 's'}, {"count", required_argument, NULL, 'n'},
-        {"bytes", required_argument, NULL, 'b'},    {"alerts", required_argument, NULL, 'a'},
-        {"rounds", required_argument, NULL, 'r'},   {"seconds", required_argument, NULL, 't'},
-        {"programs", required_argument, NULL, 'p'}, {NULL, 0, NULL, 0},
+        {"scenario", required_argument, NULL, 's'},
+        {"count", required_argument, NULL, 'n'},
+        {"bytes", required_argument, NULL, 'b'},
+        {"alerts", required_argument, NULL, 'a'},
+        {"rounds", required_argument, NULL, 'r'},
+        {"seconds", required_argument, NULL, 't'},
+        {"programs", required_argument, NULL, 'p'},
+        {"batch", required_argument, NULL, 'q'},
+        {NULL, 0, NULL, 0},
     };
     struct plan *plan = &settings->plan;
     int letter, status = 0;
@@ -120,6 +126,9 @@ static int read_settings(struct settings *settings, int argc, char **argv)
             break;
         case 't':
             plan->seconds = (int)strtol(optarg, NULL, 10);
+            break;
+        case 'q':
+            plan->batch = (int)strtol(optarg, NULL, 10);
             break;
         case 'p':
             status = read_programs(settings, optarg);

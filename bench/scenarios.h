@@ -19,6 +19,7 @@ enum { PROGRAMS_MAX = 8 };
 struct plan {
     struct workload workload; /* count 0: the scenario's own */
     int rounds;
+    int batch;   /* of the reference programs; 0: theirs */
     int seconds; /* of the scenarios that take a time, not a number of messages */
     const char *programs[PROGRAMS_MAX];
     size_t program_count;

@@ -29,10 +29,16 @@ static bool is_tidemill(const char *program)
     return strncmp(program, "tidemill", 8) == 0;
 }
 
+bool trial_decodes_with_cjson(const char *program)
+{
+    return strstr(program, "-cjson") != NULL;
+}
+
 bool trial_knows(const char *program)
 {
-    static const char *const known[] = {"tidemill", "tidemill-cumulative", "floor", "fetch",
-                                        "drain",    "drain-cumulative"};
+    static const char *const known[] = {
+        "tidemill", "tidemill-cumulative", "tidemill-cjson", "floor", "fetch",
+        "drain",    "drain-cumulative"};
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
         if (strcmp(program, known[i]) == 0)
             return true;
@@ -54,12 +60,14 @@ static int start_tidemill(struct stage *stage, const struct trial *trial, const 
     const char *program = getenv("TIDEMILL");
     snprintf(config, sizeof(config),
              "return {\n"
-             "  sources = { { stream = \"%s\", durable = \"%s\", workers = %d, ack = \"%s\" } },\n"
+             "  sources = { { stream = \"%s\", durable = \"%s\", workers = %d, ack = \"%s\",\n"
+             "                format = \"%s\" } },\n"
              "  rules = { dir = \"%s\" },\n"
              "  http = false,\n"
              "}\n",
              stream, trial->name, trial->workers,
-             is_cumulative(trial->program) ? "cumulative" : "each", trial->rules);
+             is_cumulative(trial->program) ? "cumulative" : "each",
+             trial_decodes_with_cjson(trial->program) ? "raw" : "json", trial->rules);
     snprintf(name, sizeof(name), "%s.lua", trial->name);
     snprintf(url, sizeof(url), "NATS_URL=%s", stage_url(stage));
     const char *const argv[] = {program != NULL ? program : "tidemill", "run", "-c", name, NULL};
@@ -77,7 +85,7 @@ static int start_reference(struct stage *stage, const struct trial *trial, const
                            struct process_options *options, struct process **process,
                            struct error *err)
 {
-    char own[PATH_SIZE], program[PATH_SIZE + TEXT_SIZE], limit[16], count[24];
+    char own[PATH_SIZE], program[PATH_SIZE + TEXT_SIZE], limit[16], count[24], batch[16];
     const char *dash = strchr(trial->program, '-');
     int size = dash == NULL ? (int)strlen(trial->program) : (int)(dash - trial->program);
     ssize_t read = readlink("/proc/self/exe", own, sizeof(own) - 1);
@@ -85,22 +93,14 @@ static int start_reference(struct stage *stage, const struct trial *trial, const
     snprintf(program, sizeof(program), "%s/%.*s", dirname(own), size, trial->program);
     snprintf(limit, sizeof(limit), "%d", trial->limit);
     snprintf(count, sizeof(count), "%" PRIu64, trial->count);
-    const char *const argv[] = {program,
-                                "--url",
-                                stage_url(stage),
-                                "--stream",
-                                stream,
-                                "--durable",
-                                trial->name,
-                                "--limit",
-                                limit,
-                                "--count",
-                                count,
-                                "--batch",
-                                trial->one_by_one ? "1" : "500",
-                                "--hold",
-                                is_cumulative(trial->program) ? "--cumulative" : NULL,
-                                NULL};
+    snprintf(batch, sizeof(batch), "%d", trial->batch > 0 ? trial->batch : 500);
+    const char *const argv[] = {
+        program,     "--url",   stage_url(stage),
+        "--stream",  stream,    "--durable",
+        trial->name, "--limit", limit,
+        "--count",   count,     "--batch",
+        batch,       "--hold",  is_cumulative(trial->program) ? "--cumulative" : NULL,
+        NULL};
     options->argv = argv;
     if (stage_consumer(stage, stream, trial->name, is_cumulative(trial->program), err) != 0)
         return -1;

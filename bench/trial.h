@@ -29,7 +29,7 @@ struct trial {
     int limit;           /* for those that know no rules */
     int workers;         /* of tidemill */
     const char *rules;   /* its folder of rules, below the stage's */
-    bool one_by_one;     /* reference programs ask for one message at a time, not 500 */
+    int batch;           /* messages per request of the reference programs; 0: 500 */
 };
 
 struct measure {
@@ -41,8 +41,11 @@ struct measure {
     double end_mb;               /* when all was settled */
 };
 
-/* "tidemill", "tidemill-cumulative", "floor", "fetch", "drain", "drain-cumulative". */
+/* "tidemill", "tidemill-cumulative", "tidemill-cjson", "floor", "fetch", "drain", "drain-cumulative". */
 bool trial_knows(const char *program);
+
+/* Whether its rules are those that decode with lua-cjson. */
+bool trial_decodes_with_cjson(const char *program);
 
 /* Whether the program raises alerts at all. */
 bool trial_raises_alerts(const char *program);

@@ -104,7 +104,7 @@ void workload_rule(const struct workload *workload, const char *subject, uint64_
              "  subjects = { \"%s\" },\n"
              "  on_message = function(msg)\n"
              "%s"
-             "    local reading = msg.data%s\n"
+             "    local reading = %s%s\n"
              "    if reading.value > LIMIT then\n"
              "      mill.publish(\"alerts.high\", {\n"
              "        sensor_id = reading.sensor_id, value = reading.value, limit = LIMIT,\n"
@@ -113,5 +113,6 @@ void workload_rule(const struct workload *workload, const char *subject, uint64_
              "  end,\n"
              "}\n",
              workload_limit(workload), subject, burn,
+             workload->cjson ? "require(\"cjson\").decode(msg.raw)" : "msg.data",
              workload->bytes <= WORKLOAD_SMALL ? "" : ".reading");
 }

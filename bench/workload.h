@@ -1,6 +1,7 @@
 #ifndef TIDEMILL_BENCH_WORKLOAD_H
 #define TIDEMILL_BENCH_WORKLOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ struct workload {
     uint64_t count;
     size_t bytes;    /* of a payload, about */
     int alerts;      /* percent of the readings that raise one */
+    bool cjson;      /* rules take the raw payload and decode it with lua-cjson */
     size_t subjects; /* 1: all on sensors.value; else sensors.0.value, sensors.1.value, ... */
 };
 
