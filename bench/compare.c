@@ -149,14 +149,14 @@ static int measure_latency(struct stage *stage, const struct plan *plan, const s
         trial_watch(stage, pull, READY_SID, 1, err) != 0 ||
         trial_start(stage, trial, "bench", &process, err) != 0)
         return -1;
-    int status = trial_wait(stage, READY_SID, clock_monotonic_ns() + READY_NS, err);
+    int status = trial_wait(stage, clock_monotonic_ns() + READY_NS, err);
     if (status == 0)
         error_set(err, "it did not begin to pull");
-    if (status == 1 && latency_measure(stage, plan->seconds, latency, err) != 0)
+    if (status == READY_SID && latency_measure(stage, plan->seconds, latency, err) != 0)
         status = -1;
-    if (trial_stop(process, status == 1 ? err : &ignored) != 0)
+    if (trial_stop(process, status == READY_SID ? err : &ignored) != 0)
         status = -1;
-    return status == 1 ? 0 : -1;
+    return status == READY_SID ? 0 : -1;
 }
 
 static void print_latency(const struct plan *plan, const struct delays *delays)

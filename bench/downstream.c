@@ -25,7 +25,7 @@ struct standstill {
 static int count_pulls(struct stage *stage, int64_t deadline_ns, unsigned *pulls, struct error *err)
 {
     int status;
-    while ((status = trial_wait(stage, PULL_SID, deadline_ns, err)) > 0)
+    while ((status = trial_wait(stage, deadline_ns, err)) > 0)
         ++*pulls;
     return status;
 }
@@ -34,7 +34,7 @@ static int observe(struct stage *stage, const struct plan *plan, pid_t pid, cons
                    struct standstill *seen, struct error *err)
 {
     int64_t half_ns = plan->seconds * NS_PER_S / 2;
-    int status = trial_wait(stage, PULL_SID, clock_monotonic_ns() + READY_NS, err);
+    int status = trial_wait(stage, clock_monotonic_ns() + READY_NS, err);
     if (status <= 0)
         return status < 0 ? -1 : error_set(err, "it did not begin to pull");
     seen->first_pulls = 1;

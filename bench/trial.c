@@ -14,7 +14,7 @@
 enum { FIRST_PULL_SID = 10, MIDDLE_SID, LAST_ACK_SID, TEXT_SIZE = 128, PATH_SIZE = 512 };
 
 static const int64_t START_NS = 30 * NS_PER_S; /* in which a program must begin */
-static const int64_t RUN_NS = 180 * NS_PER_S;  /* and in which it must end */
+static const int64_t RUN_NS = 120 * NS_PER_S;  /* and in which it must end */
 static const int64_t STOP_NS = 30 * NS_PER_S;
 static const int64_t LOOK_NS = 250 * NS_PER_MS; /* how often it is seen whether it still lives */
 static const int64_t SETTLE_STEP_NS = NS_PER_MS;
@@ -151,14 +151,13 @@ int trial_watch(struct stage *stage, const char *subject, int sid, int maximum, 
     return socket_barrier(stage->events, err);
 }
 
-int trial_wait(struct stage *stage, int sid, int64_t deadline_ns, struct error *err)
+int trial_wait(struct stage *stage, int64_t deadline_ns, struct error *err)
 {
     for (;;) {
         struct socket_message message;
-        int status;
-        while ((status = socket_next(stage->events, &message, err)) > 0)
-            if (message.sid == sid)
-                return 1;
+        int status = socket_next(stage->events, &message, err);
+        if (status > 0)
+            return message.sid;
         if (status == 0)
             status = socket_flush(stage->events, err);
         if (status == 0)
@@ -168,15 +167,15 @@ int trial_wait(struct stage *stage, int sid, int64_t deadline_ns, struct error *
     }
 }
 
-/* Waits for an event of a program that must not end meanwhile. */
-static int wait_alive(struct stage *stage, struct process *process, int sid, int64_t patience_ns,
+/* The next event of a program that must not end meanwhile. */
+static int wait_alive(struct stage *stage, struct process *process, int64_t patience_ns,
                       struct error *err)
 {
     int64_t deadline_ns = clock_monotonic_ns() + patience_ns;
     for (;;) {
-        int status = trial_wait(stage, sid, clock_monotonic_ns() + LOOK_NS, err);
-        if (status != 0)
-            return status > 0 ? 0 : -1;
+        int sid = trial_wait(stage, clock_monotonic_ns() + LOOK_NS, err);
+        if (sid != 0)
+            return sid;
         if (process_wait(process, clock_monotonic_ns()))
             return fail_with_log(process, "it ended by itself", err);
         if (clock_monotonic_ns() > deadline_ns)
@@ -248,21 +247,30 @@ static double megabytes(struct process *process, const char *what)
     return (double)usage_memory(process_id(process), what) / 1024;
 }
 
+/* From the first pull to the last ack. That of the middle may come late, or not at all. */
+static int wait_for_acks(struct stage *stage, struct process *process, struct measure *measure,
+                         struct error *err)
+{
+    int sid;
+    while ((sid = wait_alive(stage, process, RUN_NS, err)) != LAST_ACK_SID) {
+        if (sid < 0)
+            return -1;
+        if (sid == MIDDLE_SID)
+            measure->middle_mb = megabytes(process, "VmRSS");
+    }
+    return 0;
+}
+
 static int observe(struct stage *stage, struct process *process, const struct trial *trial,
                    struct measure *measure, struct error *err)
 {
     struct snapshot began, ended;
-    if (wait_alive(stage, process, FIRST_PULL_SID, START_NS, err) != 0 ||
+    if (wait_alive(stage, process, START_NS, err) != FIRST_PULL_SID ||
         take_snapshot(stage, process, &began, err) != 0)
         return -1;
     measure->start_mb = megabytes(process, "VmRSS");
     measure->middle_mb = 0;
-    if (!is_cumulative(trial->program)) {
-        if (wait_alive(stage, process, MIDDLE_SID, RUN_NS, err) != 0)
-            return -1;
-        measure->middle_mb = megabytes(process, "VmRSS");
-    }
-    if (wait_alive(stage, process, LAST_ACK_SID, RUN_NS, err) != 0 ||
+    if (wait_for_acks(stage, process, measure, err) != 0 ||
         wait_settled(stage, process, trial, err) != 0 ||
         take_snapshot(stage, process, &ended, err) != 0)
         return -1;

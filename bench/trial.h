@@ -65,10 +65,11 @@ int trial_run(struct stage *stage, const struct trial *trial, struct measure *me
               struct error *err);
 
 /*
- * Subscribes for `events` of the stage: `maximum` messages (0: all) on a subject, under a number;
- * and waits for one with a number, until `deadline_ns`. 1: it came, 0: it did not.
+ * Subscribes for `events` of the stage: `maximum` messages (0: all) on a subject, under a number
+ * from 1; and waits for the next one, until `deadline_ns`: its number, or 0 when none came. What
+ * has come before trial_watch is forgotten.
  */
 int trial_watch(struct stage *stage, const char *subject, int sid, int maximum, struct error *err);
-int trial_wait(struct stage *stage, int sid, int64_t deadline_ns, struct error *err);
+int trial_wait(struct stage *stage, int64_t deadline_ns, struct error *err);
 
 #endif
