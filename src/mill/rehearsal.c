@@ -60,10 +60,9 @@ static void on_log(void *context, enum log_level level, const char *rule, const 
     log_rule(level, component, "%s", text);
 }
 
-static void on_metric(void *context, enum metric_kind kind, const char *name,
-                      const struct header *labels, size_t label_count, double value)
+static void on_metric(void *context, struct rule_metric *metric, double value)
 {
-    (void)context, (void)kind, (void)name, (void)labels, (void)label_count, (void)value;
+    (void)context, (void)metric, (void)value;
 }
 
 /* --- opening and closing --- */

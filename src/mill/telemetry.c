@@ -441,32 +441,41 @@ void telemetry_paused(const char *step, int64_t pause_ns)
                              (double)pause_ns / (double)NS_PER_S);
 }
 
-void telemetry_rule_metric(void *context, enum metric_kind kind, const char *name,
-                           const struct header *labels, size_t label_count, double value)
+/* The registry's handle of a rule's metric: looked up, under its lock, for the first value only. */
+static void *rule_handle(const struct rule_metric *metric)
 {
     const char *names[RULE_LABELS_MAX + 1] = {NULL};
     const char *values[RULE_LABELS_MAX + 1] = {NULL};
-    (void)context;
-    if (label_count > RULE_LABELS_MAX)
-        label_count = RULE_LABELS_MAX;
-    for (size_t i = 0; i < label_count; i++) {
-        names[i] = labels[i].name;
-        values[i] = labels[i].value;
+    const char *help = "Made by a rule.";
+    for (size_t i = 0; i < metric->label_count && i < RULE_LABELS_MAX; i++) {
+        names[i] = metric->labels[i].name;
+        values[i] = metric->labels[i].value;
     }
-    switch (kind) {
+    switch (metric->kind) {
     case METRIC_COUNTER:
-        metric_counter_add(
-            metric_counter(metrics_counter(name, "Made by a rule.", names, NULL), values), value);
+        return metric_counter(metrics_counter(metric->name, help, names, NULL), values);
+    case METRIC_GAUGE:
+        return metric_gauge(metrics_gauge(metric->name, help, names, NULL), values);
+    case METRIC_HISTOGRAM:
+        break;
+    }
+    return metric_histogram(metrics_histogram(metric->name, help, names, NULL, 0, NULL), values);
+}
+
+void telemetry_rule_metric(void *context, struct rule_metric *metric, double value)
+{
+    (void)context;
+    if (metric->handle == NULL)
+        metric->handle = rule_handle(metric);
+    switch (metric->kind) {
+    case METRIC_COUNTER:
+        metric_counter_add(metric->handle, value);
         break;
     case METRIC_GAUGE:
-        metric_gauge_set(metric_gauge(metrics_gauge(name, "Made by a rule.", names, NULL), values),
-                         value);
+        metric_gauge_set(metric->handle, value);
         break;
     case METRIC_HISTOGRAM:
-        metric_histogram_observe(
-            metric_histogram(metrics_histogram(name, "Made by a rule.", names, NULL, 0, NULL),
-                             values),
-            value);
+        metric_histogram_observe(metric->handle, value);
         break;
     }
 }

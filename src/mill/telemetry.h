@@ -39,7 +39,6 @@ void telemetry_reloaded(struct telemetry *telemetry, bool ok, double seconds);
 void telemetry_paused(const char *step, int64_t pause_ns);
 
 /* mill.counter, mill.gauge and mill.histogram of the rules: for engine_host.metric. */
-void telemetry_rule_metric(void *context, enum metric_kind kind, const char *name,
-                           const struct header *labels, size_t label_count, double value);
+void telemetry_rule_metric(void *context, struct rule_metric *metric, double value);
 
 #endif

@@ -126,6 +126,14 @@ struct kv_request {
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
+struct rule_metric {
+    enum metric_kind kind;
+    const char *name;
+    const struct header *labels; /* sorted by name */
+    size_t label_count;
+    void *handle; /* the host's */
+};
+
 /*
  * What a rule may ask of the world. All are called on the engine's thread. `context` is the
  * host's own. A NULL function: the host has no such service, the rule gets an error that says so.
@@ -146,9 +154,9 @@ struct engine_host {
     /* msg:in_progress() on the call with this token. */
     void (*in_progress)(void *context, void *token);
     void (*log)(void *context, enum log_level level, const char *rule, const char *text);
-    /* mill.counter and so on; `labels` are name/value pairs. */
-    void (*metric)(void *context, enum metric_kind kind, const char *name,
-                   const struct header *labels, size_t label_count, double value);
+    /* A value for a metric that a rule has of mill.counter and so on. `metric->handle` is NULL at
+       first and then what the host leaves there, so that it has to look the metric up only once. */
+    void (*metric)(void *context, struct rule_metric *metric, double value);
     size_t max_payload; /* the server's limit; 0: unknown */
 };
 

@@ -9,9 +9,7 @@
 
 /* One block: the struct, the labels, then all the strings. */
 struct metric {
-    enum metric_kind kind;
-    const char *name;
-    size_t label_count;
+    struct rule_metric shown; /* what the host sees */
     struct header labels[];
 };
 
@@ -92,9 +90,8 @@ static int push_metric(lua_State *L, enum metric_kind kind)
         size += strlen(labels[i].name) + strlen(labels[i].value) + 2;
     struct metric *metric = lua_newuserdatauv(L, size, 0); /* .. metric */
     char *cursor = (char *)&metric->labels[count];
-    metric->kind = kind;
-    metric->name = copy(&cursor, name);
-    metric->label_count = count;
+    metric->shown = (struct rule_metric){
+        .kind = kind, .name = copy(&cursor, name), .labels = metric->labels, .label_count = count};
     for (size_t i = 0; i < count; i++) {
         metric->labels[i].name = copy(&cursor, labels[i].name);
         metric->labels[i].value = copy(&cursor, labels[i].value);
@@ -125,15 +122,14 @@ static int tell(lua_State *L, double value)
     if (lua_type(L, 1) != LUA_TUSERDATA || !lua_getmetatable(L, 1) ||
         !lua_rawequal(L, -1, lua_upvalueindex(1))) /* metatable */
         return luaL_error(L, "call a metric's functions with a colon, like counter:inc()");
-    const struct metric *metric = lua_touserdata(L, 1);
+    struct rule_metric *metric = &((struct metric *)lua_touserdata(L, 1))->shown;
     const struct engine_host *host = &call_current(L, "a metric")->engine->options.host;
     if (host->metric == NULL)
         return luaL_error(L, "metrics are not available here");
     if (isnan(value) || (metric->kind == METRIC_COUNTER && !(value >= 0 && value < HUGE_VAL)))
         return luaL_error(L, "%s %s: a number%s expected, got %f", kind_names[metric->kind],
                           metric->name, metric->kind == METRIC_COUNTER ? " from 0 on" : "", value);
-    host->metric(host->context, metric->kind, metric->name, metric->labels, metric->label_count,
-                 value);
+    host->metric(host->context, metric, value);
     return 0;
 }
 

@@ -252,10 +252,9 @@ static void on_progress(void *context, void *token)
     (void)context, (void)token;
 }
 
-static void on_metric(void *context, enum metric_kind kind, const char *name,
-                      const struct header *labels, size_t label_count, double value)
+static void on_metric(void *context, struct rule_metric *metric, double value)
 {
-    (void)context, (void)kind, (void)name, (void)labels, (void)label_count, (void)value;
+    (void)context, (void)metric, (void)value;
 }
 
 static int64_t monotonic_ns(void *context)

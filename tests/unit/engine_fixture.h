@@ -63,6 +63,7 @@ struct fixture {
     const char *instant_reply; /* answers within the request */
     int in_progress;
     char requeued[256];
+    bool metric_known; /* the last value was for a metric that had been here */
 };
 
 static struct fixture fixture;
@@ -153,15 +154,16 @@ static inline void fixture_log(void *context, enum log_level level, const char *
     snprintf(f->log + used, sizeof(f->log) - used, "%s %s: %s\n", names[level], rule, text);
 }
 
-static inline void fixture_metric(void *context, enum metric_kind kind, const char *name,
-                                  const struct header *labels, size_t label_count, double value)
+static inline void fixture_metric(void *context, struct rule_metric *metric, double value)
 {
     struct fixture *f = context;
-    int used = snprintf(f->metric, sizeof(f->metric), "%d %s", (int)kind, name);
-    for (size_t i = 0; i < label_count; i++)
+    int used = snprintf(f->metric, sizeof(f->metric), "%d %s", (int)metric->kind, metric->name);
+    for (size_t i = 0; i < metric->label_count; i++)
         used += snprintf(f->metric + used, sizeof(f->metric) - (size_t)used, " %s=%s",
-                         labels[i].name, labels[i].value);
+                         metric->labels[i].name, metric->labels[i].value);
     snprintf(f->metric + used, sizeof(f->metric) - (size_t)used, " %g", value);
+    f->metric_known = metric->handle == f;
+    metric->handle = f;
 }
 
 static inline int fixture_setup(void **state)

@@ -192,6 +192,20 @@ static void test_metrics_reach_the_host_with_sorted_labels(void **state)
     assert_done(f);
 }
 
+static void test_a_metric_keeps_what_the_host_has_left_there(void **state)
+{
+    struct fixture *f = *state;
+    open_with(f, "local c, d = mill.counter('one'), mill.counter('one')\n"
+                 "return { subjects = {'>'}, on_message = function(msg)\n"
+                 "if msg.raw == 'c' then c:inc() else d:inc() end end }");
+    send_message(f, "c");
+    assert_false(f->metric_known);
+    send_message(f, "c");
+    assert_true(f->metric_known);
+    send_message(f, "d");
+    assert_false(f->metric_known); /* another object, though of the same metric */
+}
+
 static void test_metrics_check_their_arguments(void **state)
 {
     run_failures(*state, "fails('is no metric name', mill.counter, '9lives')\n"
@@ -236,6 +250,7 @@ int main(void)
         engine_test(test_log_joins_its_values_and_shows_tables_as_json),
         engine_test(test_log_takes_what_is_not_json),
         engine_test(test_metrics_reach_the_host_with_sorted_labels),
+        engine_test(test_a_metric_keeps_what_the_host_has_left_there),
         engine_test(test_metrics_check_their_arguments),
         engine_test(test_metrics_without_such_a_service_are_an_error_when_used),
     };
