@@ -119,7 +119,7 @@ static void test_rule_errors_and_dead_letters_are_counted_by_reason(struct harne
     configure(h, "", "rules = { timeout = '500ms', memory = '16MB' },");
     write_rule(h, "error", "error('no')");
     write_rule(h, "timeout", "while true do end");
-    write_rule(h, "memory", "return #('x'):rep(2^25)");
+    write_rule(h, "memory", "return #('x'):rep(16777000)");
     write_rule(h, "output", "mill.publish('nowhere.at.all', 'x')");
     write_rule(h, "retry", "msg:retry(0.05)");
     write_rule(h, "rejected", "msg:reject('no')");
