@@ -380,6 +380,16 @@ void pull_drain(struct pull *pull, int64_t now_ns)
     pull->drain_started_ns = now_ns;
 }
 
+void pull_dismiss(struct pull *pull)
+{
+    char subject[SUBJECT_SIZE];
+    char reply[SUBJECT_SIZE + 24];
+    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.INFO.%s.%s", pull->options.stream,
+             pull->options.durable);
+    snprintf(reply, sizeof(reply), "%s.%" PRIu64, pull->inbox, pull->epoch);
+    link_publish_reply(pull->link, subject, reply, "", 0);
+}
+
 bool pull_unsubscribed(const struct pull *pull)
 {
     return pull->unsubscribed;

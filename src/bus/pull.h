@@ -85,6 +85,13 @@ void pull_restart(struct pull *pull, int64_t now_ns);
  */
 void pull_drain(struct pull *pull, int64_t now_ns);
 
+/*
+ * The last thing to be sent for an unsubscribed pull: a question at which the server takes the
+ * requests that nobody listens for off its list. As long as it has one, nats-server 2.9 loses sight
+ * of the first message that comes back, until ack_wait, and delivers the newest one anew.
+ */
+void pull_dismiss(struct pull *pull);
+
 /* Whether a draining pull has unsubscribed: only what the server has sent by now still arrives. */
 bool pull_unsubscribed(const struct pull *pull);
 

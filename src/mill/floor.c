@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { CAPACITY_FIRST = 256 };
+enum { CAPACITY_FIRST = 256, GHOSTS_MAX = 64 };
 
 struct entry {
     uint64_t sequence;
@@ -49,6 +49,9 @@ struct floor {
     struct floor_ack ack;
     enum floor_question asked;
     struct snapshot snapshot;
+    uint64_t told_acked, told_number; /* the server's floor, and its last delivery then */
+    uint64_t ghosts[GHOSTS_MAX];      /* pending at or below told_acked */
+    size_t ghost_count;
 };
 
 struct floor *floor_new(size_t limit)
@@ -84,6 +87,8 @@ void floor_doubt(struct floor *floor)
     floor->ack_under_way = false;
     floor->asked = FLOOR_ASK_NOTHING;
     floor->snapshot.valid = false;
+    floor->told_acked = 0;
+    floor->ghost_count = 0;
 }
 
 void floor_reset(struct floor *floor)
@@ -221,6 +226,27 @@ static void follow(struct floor *floor, const struct floor_delivery *delivery)
         cover(floor, delivery->sequence);
 }
 
+/* A message is delivered again that the server's floor had passed before. */
+static void note_ghost(struct floor *floor, const struct floor_delivery *delivery)
+{
+    if (delivery->sequence > floor->told_acked || delivery->number <= floor->told_number ||
+        floor->ghost_count == GHOSTS_MAX)
+        return;
+    for (size_t i = 0; i < floor->ghost_count; i++) {
+        if (floor->ghosts[i] == delivery->sequence)
+            return;
+    }
+    floor->ghosts[floor->ghost_count++] = delivery->sequence;
+}
+
+static size_t count_ghosts(const struct floor *floor, uint64_t first)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < floor->ghost_count; i++)
+        count += floor->ghosts[i] >= first;
+    return count;
+}
+
 static void match(struct floor *floor);
 
 enum floor_arrival floor_arrived(struct floor *floor, const struct floor_delivery *delivery,
@@ -241,6 +267,9 @@ enum floor_arrival floor_arrived(struct floor *floor, const struct floor_deliver
     bool known = delivery->sequence <= covered; /* and no longer in the ledger: it was settled */
     if (known && delivery->sequence <= floor->acked) {
         floor->ask = true; /* was it acknowledged meanwhile, or has the server forgotten? */
+        note_ghost(floor, delivery);
+        if (floor->snapshot.valid)
+            match(floor);
         return FLOOR_SETTLED;
     }
     struct entry new = {.sequence = delivery->sequence,
@@ -348,7 +377,7 @@ static void match(struct floor *floor)
     uint64_t above = facts->acked_sequence + 1;
     uint64_t from = lower_bound(floor, above > snapshot->first ? above : snapshot->first);
     uint64_t to = lower_bound(floor, facts->delivered + 1);
-    if (to - from != facts->pending)
+    if (to - from + count_ghosts(floor, snapshot->first) != facts->pending)
         return;
     snapshot->matched = true;
     if (!facts->replicated)
@@ -385,6 +414,10 @@ void floor_told_consumer(struct floor *floor, const struct floor_facts *facts)
     floor->doubt = floor->ask = false;
     floor->acked = facts->acked_sequence;
     floor->acked_number = facts->acked_number;
+    floor->told_acked = facts->acked_sequence;
+    floor->told_number = facts->delivered_number;
+    if (facts->pending == 0)
+        floor->ghost_count = 0;
     drop_below(floor, floor->acked + 1);
     cover(floor, floor->acked);
     if (floor->delivered < facts->delivered)
@@ -396,10 +429,12 @@ void floor_told_consumer(struct floor *floor, const struct floor_facts *facts)
     }
     forget_numbers(floor, facts->delivered);
     floor->snapshot = (struct snapshot){.valid = !was_complete, .facts = *facts};
+    if (floor->run_last <= facts->delivered_number && floor->arrived > facts->delivered)
+        floor->snapshot.facts.delivered = floor->arrived; /* it has slipped back */
     if (was_complete)
         return;
     if (facts->pending == 0)
-        establish(floor, facts);
+        establish(floor, &floor->snapshot.facts);
     else if (confirmed)
         establish(floor, &before.facts);
 }

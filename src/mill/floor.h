@@ -38,6 +38,12 @@
  * that of the first delivery of everything above S: the server ignores the ack, or later a nak,
  * otherwise (processAckMsg and processNak in its consumer.go).
  *
+ * The sequence at which nats-server 2.9 looks for new messages may slip back by one (when what comes
+ * again meets the request of somebody who is gone). Then D is too low: what has arrived before the
+ * answer was given is known better. And a message may be delivered anew that its floor has passed:
+ * it stays pending, and no ack removes it before a restart. Such ghosts are told by the numbers of
+ * their deliveries, and are counted with the pending messages.
+ *
  * Pure; no clock, no memory beyond the ledger, which grows up to a limit. Cheap when messages come
  * and are settled about in order.
  */

@@ -570,6 +570,7 @@ void pipeline_give_up(struct pipeline *pipeline)
 void pipeline_leave(struct pipeline *pipeline)
 {
     for (size_t i = 0; i < pipeline->options.source_count; i++) {
+        pull_dismiss(pipeline->sources[i].pull);
         if (pipeline->sources[i].cumulative != NULL)
             cumulative_leave(pipeline->sources[i].cumulative);
     }

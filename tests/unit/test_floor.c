@@ -223,6 +223,24 @@ static void test_numbers_that_go_back_are_those_of_another_consumer(void **state
     expect_ack(floor, 2);
 }
 
+static void test_a_message_pending_below_the_floor_is_counted(void **state)
+{
+    struct floor *floor = *state;
+    tell_idle(floor, 5, 5);
+    arrive(floor, 7, 8, 1); /* 6 or another went elsewhere */
+    settle(floor, 7);
+    struct floor_facts facts = {.acked_sequence = 5,
+                                .acked_number = 5,
+                                .delivered = 7,
+                                .delivered_number = 8,
+                                .pending = 2};
+    tell(floor, facts);
+    tell_first(floor, 1);
+    expect_ack(floor, 0);
+    assert_int_equal(arrive(floor, 5, 9, 2), FLOOR_SETTLED); /* it was that one */
+    expect_ack(floor, 7);
+}
+
 static void test_in_a_cluster_a_floor_counts_when_it_was_told_twice(void **state)
 {
     struct floor *floor = *state;
@@ -357,7 +375,7 @@ static void start_worker(struct worker *worker)
     worker->alive = true;
 }
 
-static void deliver(struct world *world, struct worker *worker, uint64_t sequence)
+static void deliver(struct world *world, struct worker *worker, uint64_t sequence, bool again)
 {
     struct consumer *now = &world->now;
     uint64_t number = now->next_number++;
@@ -365,7 +383,7 @@ static void deliver(struct world *world, struct worker *worker, uint64_t sequenc
         now->number[sequence] = number;
         now->pending++;
     }
-    now->count[sequence]++;
+    now->count[sequence] = again ? now->count[sequence] + 1 : 1;
     if (worker->alive)
         worker->queue[worker->to++ % QUEUE] =
             (struct floor_delivery){sequence, number, now->count[sequence]};
@@ -381,13 +399,13 @@ static void server_delivers(struct world *world, bool to_first)
     if (now->pending > 0 && draw(world, 3) == 0) {
         uint64_t sequence = 1 + draw(world, MESSAGES);
         if (now->number[sequence] != 0 && sequence >= world->first)
-            deliver(world, worker, sequence);
+            deliver(world, worker, sequence, true);
         return;
     }
     if (now->next_sequence < world->first)
         now->next_sequence = world->first;
     if (now->pending < MAX_PENDING && now->next_sequence <= world->published)
-        deliver(world, worker, now->next_sequence++);
+        deliver(world, worker, now->next_sequence++, false);
 }
 
 static void forget(struct consumer *now, uint64_t sequence)
@@ -517,11 +535,21 @@ static void expire(struct world *world)
     }
 }
 
+/* What nats-server 2.9 does when a redelivery meets the request of one that is gone. */
+static void slip_back(struct world *world)
+{
+    if (world->now.pending > 0 && world->now.next_sequence > world->first)
+        world->now.next_sequence--;
+}
+
 static void fault(struct world *world)
 {
     struct worker *worker = &world->workers[draw(world, WORKERS)];
-    switch (draw(world, 5)) {
+    switch (draw(world, 6)) {
     case 0:
+        slip_back(world);
+        break;
+    case 5:
         if (worker->alive)
             reconnect(world, worker);
         break;
@@ -570,6 +598,16 @@ static void step(struct world *world, bool first_only)
     }
 }
 
+/* Whether anything is pending above the server's floor, or to come. */
+static bool has_work(const struct world *world)
+{
+    const struct consumer *now = &world->now;
+    bool work = now->next_sequence <= MESSAGES;
+    for (uint64_t s = now->acked + 1; s <= MESSAGES; s++)
+        work = work || now->number[s] != 0;
+    return work;
+}
+
 static void run_world(uint64_t seed, uint64_t faults_of_1000, bool replicated)
 {
     struct world *world = calloc(1, sizeof(*world));
@@ -593,7 +631,7 @@ static void run_world(uint64_t seed, uint64_t faults_of_1000, bool replicated)
     for (uint64_t s = 1; s < world->first; s++)
         forget(now, s);
     int left = 200000;
-    while ((now->pending > 0 || now->next_sequence <= MESSAGES) && --left > 0)
+    while (has_work(world) && --left > 0)
         step(world, true);
     if (world->violations > 0 || left == 0)
         print_error("seed %d: %llu acks past what was not settled, %zu still pending\n", (int)seed,
@@ -626,6 +664,7 @@ int main(void)
         with_floor(test_what_is_settled_is_recognised_when_it_comes_again),
         with_floor(test_what_the_server_forgot_to_be_acknowledged_is_so_again),
         with_floor(test_numbers_that_go_back_are_those_of_another_consumer),
+        with_floor(test_a_message_pending_below_the_floor_is_counted),
         with_floor(test_in_a_cluster_a_floor_counts_when_it_was_told_twice),
         with_floor(test_the_number_of_an_ack_grows_and_is_below_those_above_it),
         with_floor(test_a_full_ledger_takes_nothing_and_covers_nothing),
