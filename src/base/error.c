@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include "base/redact.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +14,7 @@ int error_set(struct error *err, const char *format, ...)
     va_start(args, format);
     vsnprintf(err->text, sizeof(err->text), format, args);
     va_end(args);
+    redact_urls(err->text, sizeof(err->text));
     return -1;
 }
 
@@ -24,6 +27,7 @@ int error_prefix(struct error *err, const char *format, ...)
     va_start(args, format);
     vsnprintf(prefix, sizeof(prefix), format, args);
     va_end(args);
+    redact_urls(prefix, sizeof(prefix));
 
     size_t before = strlen(prefix);
     if (before > sizeof(err->text) - 3)

@@ -4,7 +4,8 @@
 /*
  * How a failure travels: a function returns -1 and writes one line into the caller's `struct
  * error`. Each level may put what it knows in front ("rules/high_value.lua: ..."); the top prints
- * it once. The text never ends in a newline and is cut, never overrun. Any thread; no allocation.
+ * it once. The text never ends in a newline and is cut, never overrun; passwords in URLs are not in
+ * it (redact.h). Any thread; no allocation.
  */
 
 struct error {

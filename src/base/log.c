@@ -245,7 +245,7 @@ void log_put(enum log_level level, const char *place, const char *component, con
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
-    redact_urls(message);
+    redact_urls(message, sizeof(message));
     bool admitted =
         fold_admit(&logger.fold, level, place, component, message, clock_monotonic_ns(), &debt);
     write_lost();

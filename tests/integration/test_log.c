@@ -252,6 +252,17 @@ static void test_no_error_of_a_command_shows_a_secret(struct harness *h)
     fail_with_secrets(h, (const char *const[]){"feed", "in.a", NULL});
 }
 
+/* The sandboxed file can read the environment, and may complain with what it has read. */
+static void test_a_configuration_that_fails_shows_no_password(struct harness *h)
+{
+    harness_write_file(h, "tidemill.lua", "error('no good: ' .. env('NATS_URL'))");
+    harness_setenv(h, "NATS_URL", url_with(h, "ann:s3cretWord"));
+    struct process *mill = harness_tidemill(h, "run");
+    assert_int_equal(harness_wait_exit(mill, PATIENCE_MS), 2);
+    assert_int_equal(harness_log_count(mill, "no good: nats://***@"), 1);
+    expect_no_secret(mill);
+}
+
 static void test_a_token_in_the_url_is_never_shown(struct harness *h)
 {
     harness_server_config(h, token_config);
@@ -283,6 +294,7 @@ int main(void)
                           .user = "ann", .password = "s3cretWord"),
         harness_test_with(test_no_error_of_a_command_shows_a_secret, .server_config = user_config,
                           .user = "ann", .password = "s3cretWord"),
+        harness_test(test_a_configuration_that_fails_shows_no_password),
         harness_test(test_a_token_in_the_url_is_never_shown),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);

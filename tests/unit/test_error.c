@@ -83,6 +83,16 @@ static void test_a_message_may_be_built_from_another(void **state)
     assert_string_equal(outer.text, "100% wrong");
 }
 
+static void test_no_message_has_the_password_of_a_url(void **state)
+{
+    (void)state;
+    struct error err;
+    error_set(&err, "no answer from %s", "nats://ann:secret@host");
+    assert_string_equal(err.text, "no answer from nats://***@host");
+    error_prefix(&err, "%s", "nats://token@other");
+    assert_string_equal(err.text, "nats://***@other: no answer from nats://***@host");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -92,6 +102,7 @@ int main(void)
         cmocka_unit_test(test_a_long_message_is_cut),
         cmocka_unit_test(test_a_prefix_on_a_long_message_cuts_its_end),
         cmocka_unit_test(test_a_prefix_of_any_length_fits),
+        cmocka_unit_test(test_no_message_has_the_password_of_a_url),
         cmocka_unit_test(test_a_message_may_be_built_from_another),
     };
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);

@@ -13,7 +13,7 @@ static void expect(const char *text, const char *redacted)
 {
     char copy[256];
     snprintf(copy, sizeof(copy), "%s", text);
-    redact_urls(copy);
+    redact_urls(copy, sizeof(copy));
     assert_string_equal(copy, redacted);
 }
 
@@ -61,6 +61,17 @@ static void test_a_url_with_nothing_before_its_at_keeps_its_size(void **state)
     expect("x://@", "x://@");
 }
 
+static void test_a_url_that_is_cut_before_its_at_is_secret(void **state)
+{
+    (void)state;
+    char text[] = "at nats://ann:secr";
+    redact_urls(text, sizeof(text));
+    assert_string_equal(text, "at nats://***");
+    char whole[] = "at nats://host:4222 now";
+    redact_urls(whole, sizeof(whole));
+    assert_string_equal(whole, "at nats://host:4222 now");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -69,6 +80,7 @@ int main(void)
         cmocka_unit_test(test_each_of_several_urls_is_covered),
         cmocka_unit_test(test_a_password_may_have_slashes_and_at_signs),
         cmocka_unit_test(test_other_text_is_left_alone),
+        cmocka_unit_test(test_a_url_that_is_cut_before_its_at_is_secret),
         cmocka_unit_test(test_a_url_with_nothing_before_its_at_keeps_its_size),
     };
     return cmocka_run_group_tests_name("redact", tests, NULL, NULL);
