@@ -133,20 +133,34 @@ engine_make_base() {
   note "$1: can't be pulled; made with debootstrap in $((SECONDS - began)) s"
 }
 
-# A stand-in for the image of nats-server, from Debian's package: engine_make_nats NAME. (wget is what
-# the compose file's health check asks with, as in the image it stands for.)
+# Builds a stand-in for an image that can't be pulled, from Debian's package of the same program:
+# engine_make_stand_in NAME, with what follows FROM on standard input.
+engine_make_stand_in() {
+  local began=$SECONDS log=$folder/stand-in.log
+  if ! (echo "FROM $base" && cat) | "${docker[@]}" build -t "$1" - >"$log" 2>&1; then
+    tail -n 10 "$log" >&2
+    give_up "the stand-in for $1 can't be built"
+  fi
+  note "$1: can't be pulled; Debian's package stands in for it, made in $((SECONDS - began)) s"
+}
+
+# wget is what the compose file's health check asks with, as in the image it stands for.
 engine_make_nats() {
-  local began=$SECONDS
-  "${docker[@]}" build -t "$1" - >"$folder/nats-image.log" 2>&1 <<EOF || {
-FROM $base
+  engine_make_stand_in "$1" <<'EOF'
 RUN apt-get -qq update \
   && apt-get -qq install -y --no-install-recommends nats-server busybox \
-  && rm -rf /var/lib/apt/lists/* && ln -s "\$(command -v busybox)" /usr/bin/wget
+  && rm -rf /var/lib/apt/lists/* && ln -s "$(command -v busybox)" /usr/bin/wget
 ENTRYPOINT ["nats-server"]
 EOF
-    tail -n 10 "$folder/nats-image.log" >&2
-    give_up "the stand-in for $1 can't be built"
-  }
-  note "$1: can't be pulled; Debian's $("${docker[@]}" run --rm "$1" --version) stands in for it," \
-    "made in $((SECONDS - began)) s"
+}
+
+engine_make_prometheus() {
+  engine_make_stand_in "$1" <<'EOF'
+RUN apt-get -qq update \
+  && apt-get -qq install -y --no-install-recommends prometheus \
+  && rm -rf /var/lib/apt/lists/* && install -d -o nobody /prometheus
+USER nobody
+ENTRYPOINT ["prometheus"]
+CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
+EOF
 }
