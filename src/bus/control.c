@@ -114,6 +114,7 @@ static natsStatus connect_once(struct control *control, natsConnection **connect
 static int connect_patiently(struct control *control, struct error *err)
 {
     natsStatus last = NATS_OK;
+    bool refused = false;
     for (;;) {
         natsStatus s = connect_once(control, &control->connection);
         if (s == NATS_OK) {
@@ -122,6 +123,10 @@ static int connect_patiently(struct control *control, struct error *err)
             return 0;
         }
         nats_connect_error(s, control->config, err);
+        if (s == NATS_CONNECTION_AUTH_FAILED && !refused) {
+            refused = true; /* nats-server 2.9.10 refuses a right NKey signature now and then */
+            continue;
+        }
         if (nats_connect_is_final(s))
             return -1;
         if (s != last)

@@ -65,6 +65,26 @@ static int check_readable(const char *key, const char *path, struct error *err)
     return 0;
 }
 
+/*
+ * Signs the server's nonce. Not left to libnats, which takes the white space around a seed for a part
+ * of it.
+ */
+static natsStatus sign_nonce(char **error_text, unsigned char **signature, int *signature_size,
+                             const char *nonce, void *path)
+{
+    struct error err;
+    *signature = malloc(NKEY_SIGNATURE_SIZE);
+    if (*signature == NULL)
+        return NATS_NO_MEMORY;
+    *signature_size = NKEY_SIGNATURE_SIZE;
+    if (nkey_sign_by_file(path, nonce, *signature, &err) == 0)
+        return NATS_OK;
+    free(*signature);
+    *signature = NULL;
+    *error_text = strdup(err.text);
+    return NATS_ERR;
+}
+
 static int set_credentials(natsOptions *options, const struct nats_config *config,
                            struct error *err)
 {
@@ -91,7 +111,7 @@ static int set_credentials(natsOptions *options, const struct nats_config *confi
         char public_key[NKEY_PUBLIC_SIZE];
         if (nkey_public_of_file(config->nkey_seed, public_key, err) != 0)
             return error_prefix(err, "nats.nkey_seed");
-        s = natsOptions_SetNKeyFromSeed(options, public_key, config->nkey_seed);
+        s = natsOptions_SetNKey(options, public_key, sign_nonce, config->nkey_seed);
         if (s != NATS_OK)
             return option_error(s, "nkey_seed", err);
     }

@@ -172,7 +172,7 @@ static void test_creds_of_no_use_are_named(struct harness *h)
     expect_refused(h, 1, "nats.creds", "mill.creds", "no JWT");
     valid = jwt_creds(&realm.account, &mill_user, 0);
     assert_non_null(valid);
-    seed = strstr(valid, "SU");
+    seed = strstr(valid, "\nSU");
     seed[20] = (char)(seed[20] == 'A' ? 'B' : 'A');
     harness_write_file(h, "mill.creds", valid);
     expect_refused(h, 1, "nats.creds", "mill.creds", "checksum");

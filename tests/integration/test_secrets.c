@@ -110,7 +110,7 @@ static void test_an_nkey_comes_from_a_file(struct harness *h)
     static const char seed[] = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y";
     char text[TEXT_SIZE];
     write_config(h, "nkey_seed = 'seed'");
-    snprintf(text, sizeof(text), "\n%s\n\n", seed);
+    snprintf(text, sizeof(text), "\r\n  %s \r\n\n", seed);
     harness_write_file(h, "seed", text);
     struct process *mill = run(h);
     expect_nowhere(h, mill, seed);
