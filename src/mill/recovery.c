@@ -31,10 +31,12 @@ struct watched {
     int64_t created_ns;
     uint64_t settled; /* all up to this sequence is, in the stream created then */
     int64_t consumer_created_ns;
+    bool stream_gone; /* the last look did not find it */
     /* The result of the last look. */
     enum consumer_state found;
     bool consumer_created, consumer_replaced, stream_replaced;
-    uint64_t behind; /* where the consumer was created */
+    bool stream_lost; /* the one before had found it still */
+    uint64_t behind;  /* where the consumer was created */
     struct error error;
 };
 
@@ -106,6 +108,8 @@ static uint64_t stream_id_of(const struct watched *watched)
 
 static void note_stream(struct watched *watched, int64_t created_ns)
 {
+    if (created_ns != 0)
+        watched->stream_gone = false;
     if (created_ns == 0 || created_ns == watched->created_ns)
         return;
     if (watched->first_created_ns == 0)
@@ -146,6 +150,18 @@ static void note_consumer(struct watched *watched, const struct consumer_counts 
     tally_consumer(watched->recovery->tally, watched->index, counts);
 }
 
+/*
+ * Whether the stream has only just gone: it is then made again by the next look. nats-server 2.9
+ * removes a stream's files after it has answered, those of a new one of the same name among them.
+ */
+static bool note_loss(struct watched *watched, int64_t created_ns)
+{
+    bool gone = created_ns == 0 && watched->created_ns != 0;
+    watched->stream_lost = gone && !watched->stream_gone;
+    watched->stream_gone = gone;
+    return watched->stream_lost;
+}
+
 static void look(uv_work_t *work)
 {
     struct watched *watched = work->data;
@@ -154,6 +170,7 @@ static void look(uv_work_t *work)
     struct consumer_counts counts;
     int64_t created_ns;
     watched->consumer_created = watched->consumer_replaced = watched->stream_replaced = false;
+    watched->stream_lost = false;
     watched->found = CONSUMER_UNKNOWN;
     /* The stream first: a sequence that is counted in a later one is then never taken for its. */
     if (provision_stream_created(control, source->stream, &created_ns, &watched->error) != 0)
@@ -163,6 +180,8 @@ static void look(uv_work_t *work)
     if (watched->found == CONSUMER_PRESENT) {
         note_stream(watched, created_ns);
         note_consumer(watched, &counts);
+    } else if (watched->found == CONSUMER_MISSING && note_loss(watched, created_ns)) {
+        return;
     } else if (watched->found == CONSUMER_MISSING && make_missing(watched) == 0) {
         watched->consumer_created = true;
         watched->found = provision_consumer_state(control, source->stream, source->durable, &counts,
@@ -230,6 +249,10 @@ static void on_looked(uv_work_t *work, int status)
     watched->last_look_ns = clock_monotonic_ns();
     if (doubts > 0 || watched->found == CONSUMER_MISSING)
         wait_longer(watched);
+    if (watched->stream_lost) {
+        health_failed(recovery->health, name, "the stream is gone");
+        return;
+    }
     if (watched->stream_replaced)
         log_warn("supervisor", "%s: the stream is a new one: all its messages are", name);
     if (watched->consumer_created) {
