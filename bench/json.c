@@ -6,7 +6,8 @@
  *
  * What is measured: `decode`, as mill.json.decode does it; `two fields`, a msg.data of which a rule
  * reads two; `whole`, one of which it reads all (as it is decoded after a rule has done so for a
- * while), and `whole, first` (before that is noticed); `encode`.
+ * while), `whole, first` (before that is noticed) and `whole, eager` (what mill.json.decode makes);
+ * `encode`.
  */
 #include "rules/json.h"
 #include "base/clock.h"
@@ -156,6 +157,7 @@ static void compare_document(lua_State *L)
     compare(L, title, "two fields", READ, LEARNING, theirs, text, fields);
     compare(L, title, "whole", WHOLE, LEARNING, theirs, text, fields);
     compare(L, title, "whole, first", WHOLE, LAZY, theirs, text, fields);
+    compare(L, title, "whole, eager", WHOLE, ours, theirs, text, fields);
     size_t size = 0;
     const char *bytes = lua_tolstring(L, text, &size);
     if (json_decode(L, bytes, size) != 0)

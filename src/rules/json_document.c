@@ -100,15 +100,18 @@ static void push_fields(lua_State *L, int document, uint32_t number, bool whole)
 
 /* --- values that are made bit by bit: all LJMP ------------------------------------------------ */
 
-/* Makes the table on the top one of ours: the part `number` of the document. */
-static void mark_lazy(lua_State *L, int document, uint32_t number, const void *mt)
+/* Makes the table on the top one that waits: the part `number` of the document. */
+static void mark_lazy(lua_State *L, int document, uint32_t number, bool is_object)
 {
+    int mt = is_object ? JSON_LAZY_OBJECT_MT : JSON_LAZY_ARRAY_MT;
     lua_pushvalue(L, document);                              /* table document */
     lua_rawsetp(L, -2, &json_lazy_keys[JSON_LAZY_DOCUMENT]); /* table */
-    lua_pushinteger(L, number);                              /* table number */
-    lua_rawsetp(L, -2, &json_lazy_keys[JSON_LAZY_PART]);     /* table */
-    lua_rawgetp(L, LUA_REGISTRYINDEX, mt);                   /* table mt */
-    lua_setmetatable(L, -2);                                 /* table */
+    if (number != 0) {
+        lua_pushinteger(L, number);                          /* table number */
+        lua_rawsetp(L, -2, &json_lazy_keys[JSON_LAZY_PART]); /* table */
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &json_lazy_keys[mt]); /* table mt */
+    lua_setmetatable(L, -2);                                /* table */
 }
 
 void json_document_push_key(struct json_decoder *decoder, const struct json_document *d,
@@ -186,7 +189,7 @@ static void push_object(lua_State *L, int document, uint32_t number)
             return;
         }
     }
-    mark_lazy(L, document, number, &json_lazy_keys[JSON_LAZY_OBJECT_MT]);
+    mark_lazy(L, document, number, true);
 }
 
 /* Pushes an array of objects and arrays, with room for all of them and none in it. */
@@ -194,7 +197,7 @@ static void push_array(lua_State *L, int document, uint32_t number)
 {
     const struct json_document *d = lua_touserdata(L, document);
     lua_createtable(L, (int)d->parts[number].count, 3); /* array */
-    mark_lazy(L, document, number, &json_lazy_keys[JSON_LAZY_ARRAY_MT]);
+    mark_lazy(L, document, number, false);
 }
 
 /* Pushes a document of its own for the part `number` of the one at the stack slot `document`. */

@@ -28,7 +28,7 @@ struct json_document {
 /* Keys that no rule can have: the addresses of these bytes, as light userdata. */
 enum {
     JSON_LAZY_DOCUMENT,  /* in a table whose values are not all made: the document, */
-    JSON_LAZY_PART,      /* the number of its part, */
+    JSON_LAZY_PART,      /* the number of its part, if not 0, */
     JSON_LAZY_ITEMS,     /* in an array: the table of items made so far, or none */
     JSON_LAZY_OBJECT_MT, /* in the registry: the metatables of such tables */
     JSON_LAZY_ARRAY_MT,

@@ -47,22 +47,29 @@ static struct json_document *push_source(lua_State *L, int index, uint32_t *numb
     return lua_touserdata(L, -1);
 }
 
+/* Clears one of our keys in the table at `index`, if it is there: that allocates nothing. */
+static void clear_key(lua_State *L, int index, int key)
+{
+    bool there = lua_rawgetp(L, index, &json_lazy_keys[key]) != LUA_TNIL; /* value? */
+    lua_pop(L, 1);                                                        /* */
+    if (!there)
+        return;
+    lua_pushnil(L);                              /* nil */
+    lua_rawsetp(L, index, &json_lazy_keys[key]); /* */
+}
+
 /* A table that is full, at `index`, is none of ours any more. Allocates nothing. */
 static void make_plain(lua_State *L, int index, bool is_array)
 {
     if (is_array)
         json_push_array_mt(L); /* mt */
     else
-        lua_pushnil(L);                                         /* nil */
-    lua_setmetatable(L, index);                                 /* */
-    lua_pushnil(L);                                             /* nil */
-    lua_rawsetp(L, index, &json_lazy_keys[JSON_LAZY_DOCUMENT]); /* */
-    lua_pushnil(L);                                             /* nil */
-    lua_rawsetp(L, index, &json_lazy_keys[JSON_LAZY_PART]);     /* */
-    if (is_array) {
-        lua_pushnil(L);                                          /* nil */
-        lua_rawsetp(L, index, &json_lazy_keys[JSON_LAZY_ITEMS]); /* */
-    }
+        lua_pushnil(L);         /* nil */
+    lua_setmetatable(L, index); /* */
+    clear_key(L, index, JSON_LAZY_DOCUMENT);
+    clear_key(L, index, JSON_LAZY_PART);
+    if (is_array)
+        clear_key(L, index, JSON_LAZY_ITEMS);
 }
 
 /* --- touching: all LJMP ----------------------------------------------------------------------- */
@@ -149,19 +156,11 @@ static void fill_array(lua_State *L, int index)
     lua_settop(L, document - 1);
 }
 
-void json_fill(lua_State *L, int index)
+/* Fills the table at `index`, one of ours. */
+static void fill(lua_State *L, int index)
 {
-    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index)) /* mt? */
-        return;
-    lua_pop(L, 1); /* */
-    luaL_checkstack(L, LEVEL_SLOTS, NULL);
-    index = lua_absindex(L, index);
-    bool is_ours =
-        lua_rawgetp(L, index, &json_lazy_keys[JSON_LAZY_DOCUMENT]) == LUA_TUSERDATA; /* document? */
-    lua_pop(L, 1);                                                                   /* */
-    if (!is_ours)
-        return;
     uint32_t number = 0;
+    luaL_checkstack(L, LEVEL_SLOTS, NULL);
     const struct json_document *d = push_source(L, index, &number); /* document */
     bool is_object = json_document_text(d)[d->parts[number].start] == '{';
     lua_pop(L, 1); /* */
@@ -171,11 +170,21 @@ void json_fill(lua_State *L, int index)
         fill_array(L, index);
 }
 
-/* Whether the key at index 2, a string, is the part's. */
-static bool is_key(lua_State *L, const struct json_document *d, const struct json_part *part)
+void json_fill(lua_State *L, int index)
 {
-    size_t size = 0;
-    const char *key = lua_tolstring(L, 2, &size);
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index)) /* mt? */
+        return;
+    lua_pop(L, 1);                                                         /* */
+    int type = lua_rawgetp(L, index, &json_lazy_keys[JSON_LAZY_DOCUMENT]); /* document? */
+    lua_pop(L, 1);                                                         /* */
+    if (type == LUA_TUSERDATA)
+        fill(L, lua_absindex(L, index));
+}
+
+/* Whether the key at index 2, which is `size` bytes at `key`, is the part's. */
+static bool is_key(lua_State *L, const char *key, size_t size, const struct json_document *d,
+                   const struct json_part *part)
+{
     if (!part->key_escaped)
         return size == part->key_size && memcmp(key, json_document_text(d) + part->key, size) == 0;
     struct json_decoder decoder = json_document_decoder(L, d);
@@ -186,39 +195,51 @@ static bool is_key(lua_State *L, const struct json_document *d, const struct jso
 }
 
 /*
- * Reading a field that is not there: [1] object [2] key. Of parts with equal keys the last one
- * counts, and then all of them are taken.
+ * The number of the part in `part` that is not taken and has the key at index 2, or 0. Of parts with
+ * equal keys only the last one counts: the others are taken. `*more`: there are some with other keys.
  */
+static uint32_t find_part(lua_State *L, struct json_document *d, struct json_part *part, bool *more)
+{
+    size_t size = 0;
+    const char *key = lua_tolstring(L, 2, &size);
+    struct json_part *found = NULL, *end = d->parts + part->after;
+    for (struct json_part *p = part + 1; p < end; p = d->parts + p->after) {
+        if (p->taken)
+            continue;
+        if (!is_key(L, key, size, d, p)) {
+            *more = true;
+            continue;
+        }
+        if (found != NULL)
+            found->taken = 1;
+        found = p;
+    }
+    return found == NULL ? 0 : (uint32_t)(found - d->parts);
+}
+
+/* Reading a field that is not there: [1] object [2] key. */
 static int object_index(lua_State *L)
 {
-    uint32_t number = 0, found = 0;
+    uint32_t number = 0;
     bool more = false;
     if (lua_type(L, 2) != LUA_TSTRING)
         return 0;
     struct json_document *d = push_source(L, 1, &number); /* object key document */
-    struct json_part *part = &d->parts[number], *end = d->parts + part->after;
+    struct json_part *part = &d->parts[number];
     if (++part->touched > LOOKUPS_MAX) {
         fill_object(L, 1);
         lua_settop(L, 2); /* object key */
         lua_rawget(L, 1); /* object value */
         return 1;
     }
-    for (struct json_part *p = part + 1; p < end; p = d->parts + p->after) {
-        if (p->taken)
-            continue;
-        if (is_key(L, d, p))
-            found = (uint32_t)(p - d->parts);
-        else
-            more = true;
-    }
+    uint32_t found = find_part(L, d, part, &more);
     if (found == 0)
         return 0;
     json_document_push_part(L, 3, found, false); /* object key document value */
     lua_pushvalue(L, 2);                         /* object key document value key */
     lua_pushvalue(L, -2);                        /* object key document value key value */
     lua_rawset(L, 1);                            /* object key document value */
-    for (struct json_part *p = part + 1; p <= &d->parts[found]; p = d->parts + p->after)
-        p->taken |= p == &d->parts[found] || (!p->taken && is_key(L, d, p));
+    d->parts[found].taken = 1;
     if (!more)
         make_plain(L, 1, false);
     return 1;
@@ -234,7 +255,7 @@ static int array_index(lua_State *L)
     uint32_t number = 0;
     struct json_document *d = push_source(L, 1, &number); /* array key document */
     struct json_part *part = &d->parts[number];
-    if (++part->touched > LOOKUPS_MAX && part->touched / 4 > part->count) {
+    if (++part->touched > LOOKUPS_MAX && part->touched > part->count) {
         fill_array(L, 1);
         lua_rawgeti(L, 1, i); /* .. item */
         return 1;

@@ -4,6 +4,7 @@
 
 #include "base/suggest.h"
 #include "rules/call.h"
+#include "rules/json.h"
 #include "rules/json_lazy.h"
 
 /* Calls are never freed while the state lives, so the pointer is good; the generation tells whether
@@ -99,7 +100,19 @@ static const luaL_Reg methods[] = {{"retry", method_retry},
                                    {"in_progress", method_in_progress},
                                    {NULL, NULL}};
 
-/* msg.data: decoded at the first touch, then kept. LJMP. */
+/*
+ * Decodes the payload and pushes the data, or the fault; returns 0 or -1. At once when it is large
+ * beside the memory of the rules: decoding bit by bit keeps the text as well. LJMP.
+ */
+static int decode_data(lua_State *L, struct call *call)
+{
+    const struct input *input = call->input;
+    if (input->payload_size > call->engine->limits.memory_max / 16)
+        return json_decode(L, input->payload, input->payload_size);
+    return json_decode_lazy(L, input->payload, input->payload_size, &call->rule->json_use);
+}
+
+/* msg.data: decoded when it is first touched, then kept. LJMP. */
 static int push_data(lua_State *L, struct call *call)
 {
     if (lua_getiuservalue(L, 1, KEPT_DATA) != LUA_TNIL) /* data */
@@ -108,8 +121,7 @@ static int push_data(lua_State *L, struct call *call)
     lua_pop(L, 1); /* */
     if (input->format == PAYLOAD_RAW) {
         lua_pushlstring(L, input->payload, input->payload_size); /* data */
-    } else if (json_decode_lazy(L, input->payload, input->payload_size, &call->rule->json_use) !=
-               0) { /* fault */
+    } else if (decode_data(L, call) != 0) {                      /* fault */
         if (engine_of(L)->current != call)
             return lua_error(L);
         return call_end(L, call, OUTCOME_REJECT, CAUSE_PAYLOAD, "the payload is not JSON: %s",

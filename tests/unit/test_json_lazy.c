@@ -482,6 +482,51 @@ static void test_what_is_kept_outlives_the_message(void **state)
     assert_done(f);
 }
 
+static void test_a_state_that_holds_data_survives_a_reload(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    const char *text = "{\"s\":1," FILL "}";
+    open_handler(f, "mill.state('s').kept = msg.data assert(msg.data.more)");
+    send_document(f, text, strlen(text), 1);
+    assert_done(f);
+    struct engine *old = f->engine;
+    write_rule(f, "lib/same", same_source);
+    open_handler(f, "local whole = mill.json.decode(msg.raw)\n"
+                    "require('same').deep(mill.state('s').kept, whole, error)\n");
+    assert_int_equal(engine_carry_state(f->engine, old, &err), 0);
+    engine_close(old);
+    send_document(f, text, strlen(text), 1);
+    assert_done(f);
+}
+
+/* Of 32 MB; the text beside the value made of it would be too much. */
+static void test_a_payload_that_nearly_fills_the_memory_is_decoded(void **state)
+{
+    struct fixture *f = *state;
+    enum { BLOB = 20 << 20 };
+    char *text = malloc(BLOB + 100);
+    assert_non_null(text);
+    f->options.limits.timeout_ns = 20 * NS_PER_S;
+    int head = snprintf(text, 100, "{\"a\":{\"l\":[[[]],[{}]],\"blob\":\"");
+    memset(text + head, 'x', BLOB);
+    memcpy(text + head + BLOB, "\"}}", 3);
+    open_handler(f, "assert(#msg.data.a.blob == 20 << 20)");
+    send_document(f, text, (size_t)head + BLOB + 3, 1);
+    free(text);
+    assert_done(f);
+}
+
+static void test_next_is_what_pairs_uses(void **state)
+{
+    run_body(*state, "local f, t, k = pairs({ 1 }) assert(f == next and t[1] == 1 and k == nil)\n"
+                     "local ok, e = pcall(function() for _ in pairs(nil) do end end)\n"
+                     "assert(not ok and e:find('table expected, got nil', 1, true), e)\n"
+                     "ok, e = pcall(next, {}, 'nope') assert(not ok and e:find('invalid key'), e)\n"
+                     "local t = setmetatable({}, { __pairs = function() return 1, 2, 3 end })\n"
+                     "local a, b, c = pairs(t) assert(a == 1 and b == 2 and c == 3)");
+}
+
 /* What a rule keeps of large documents is charged as what it is, not as what it is part of. */
 static void test_keeping_a_small_part_does_not_keep_the_document(void **state)
 {
@@ -579,6 +624,9 @@ int main(void)
         engine_test(test_keys_are_found_however_they_are_spelled),
         engine_test(test_a_field_that_is_removed_stays_removed),
         engine_test(test_what_is_kept_outlives_the_message),
+        engine_test(test_a_state_that_holds_data_survives_a_reload),
+        engine_test(test_a_payload_that_nearly_fills_the_memory_is_decoded),
+        engine_test(test_next_is_what_pairs_uses),
         engine_test(test_keeping_a_small_part_does_not_keep_the_document),
         engine_test(test_labels_headers_and_options_may_come_from_the_data),
         engine_test(test_a_fault_in_a_part_nobody_reads_is_the_payloads_fault),
