@@ -374,7 +374,6 @@ static int table_unpack(lua_State *L)
 {
     lua_Integer first = luaL_optinteger(L, 2, 1);
     lua_Integer last = 0;
-    json_fill(L, 1);
     if (lua_isnoneornil(L, 3))
         last = check_list(L, "table.unpack", LUA_MAXINTEGER);
     else
@@ -386,8 +385,6 @@ static int table_unpack(lua_State *L)
 static int table_move(lua_State *L)
 {
     check_range(L, "table.move", luaL_checkinteger(L, 2), luaL_checkinteger(L, 3));
-    json_fill(L, 1);
-    json_fill(L, 5);
     return call_original(L);
 }
 
