@@ -307,7 +307,7 @@ static void learn(struct json_use *use, size_t size)
     if (use == NULL)
         return;
     if (use->documents == JUDGED) {
-        use->at_once = use->asked > use->size / 4 * 3 ? AT_ONCE : 0;
+        use->at_once = use->asked > use->size / 3 * 2 ? AT_ONCE : 0;
         use->documents = 0;
         use->size = use->asked = 0;
     }
