@@ -34,6 +34,7 @@ struct cumulative {
     int64_t next_ack_ns, next_question_ns, question_wait_ns;
     int64_t renewed_ns;
     /* Of a delivery's acknowledgement subject, what is before its counts and after them. */
+    bool learned; /* it is the server's; else the one that all servers take */
     char prefix[PREFIX_SIZE], suffix[SUFFIX_SIZE];
 };
 
@@ -45,6 +46,9 @@ struct cumulative *cumulative_new(struct link *link, const struct source_config 
         return NULL;
     size_t window = (size_t)config->batch * REQUESTS_AHEAD;
     cumulative->link = link;
+    snprintf(cumulative->prefix, sizeof(cumulative->prefix), "$JS.ACK.%s.%s.", config->stream,
+             config->durable);
+    snprintf(cumulative->suffix, sizeof(cumulative->suffix), "0.0");
     cumulative->config = config;
     cumulative->index = index;
     cumulative->question_wait_ns = ASK_FIRST_NS;
@@ -84,6 +88,7 @@ static void learn_subject(struct cumulative *cumulative, const char *reply,
     const char *rest = skip_tokens(counts, 3); /* delivered, stream and consumer sequence */
     if (rest == NULL)
         return;
+    cumulative->learned = true;
     snprintf(cumulative->prefix, sizeof(cumulative->prefix), "%.*s", (int)(counts - reply), reply);
     snprintf(cumulative->suffix, sizeof(cumulative->suffix), "%s", rest);
 }
@@ -101,7 +106,7 @@ enum floor_arrival cumulative_arrived(struct cumulative *cumulative, const char 
     struct floor_delivery delivery = {.sequence = ack->stream_sequence,
                                       .number = ack->consumer_sequence,
                                       .count = ack->delivered};
-    if (cumulative->prefix[0] == '\0')
+    if (!cumulative->learned)
         learn_subject(cumulative, reply, ack);
     return floor_arrived(cumulative->floor, &delivery, slot);
 }
@@ -130,7 +135,7 @@ void cumulative_reset(struct cumulative *cumulative)
 {
     floor_reset(cumulative->floor);
     forget_questions(cumulative);
-    cumulative->prefix[0] = '\0';
+    cumulative->learned = false;
 }
 
 bool cumulative_full(const struct cumulative *cumulative)
@@ -160,7 +165,7 @@ static void send_ack(struct cumulative *cumulative, int64_t now_ns)
 {
     struct floor_ack ack;
     char subject[SUBJECT_SIZE];
-    if (cumulative->prefix[0] == '\0' || !floor_next_ack(cumulative->floor, &ack))
+    if (!floor_next_ack(cumulative->floor, &ack))
         return;
     format_subject(cumulative, subject, ack.sequence, ack.number);
     request(cumulative, subject, "+ACK", now_ns);
@@ -193,17 +198,17 @@ static bool may_ask(const struct cumulative *cumulative, enum floor_question que
            (question == FLOOR_ASK_CONSUMER && now_ns >= cumulative->next_question_ns);
 }
 
-struct renewal {
+struct telling {
     struct cumulative *cumulative;
     const char *payload;
 };
 
 static void tell(void *context, uint64_t sequence, uint64_t number)
 {
-    struct renewal *renewal = context;
+    struct telling *telling = context;
     char subject[SUBJECT_SIZE];
-    format_subject(renewal->cumulative, subject, sequence, number);
-    link_publish(renewal->cumulative->link, subject, renewal->payload, strlen(renewal->payload));
+    format_subject(telling->cumulative, subject, sequence, number);
+    link_publish(telling->cumulative->link, subject, telling->payload, strlen(telling->payload));
 }
 
 /* Settled messages that wait for the floor do not come again. */
@@ -215,8 +220,8 @@ static void renew(struct cumulative *cumulative, int64_t now_ns)
     cumulative->renewed_ns = now_ns;
     if (!floor_is_complete(cumulative->floor) || floor_settled_count(cumulative->floor) == 0)
         return;
-    struct renewal renewal = {cumulative, "+WPI"};
-    floor_visit_settled(cumulative->floor, (uint32_t)(part_ns / NS_PER_MS), tell, &renewal);
+    struct telling renewing = {cumulative, "+WPI"};
+    floor_visit_settled(cumulative->floor, (uint32_t)(part_ns / NS_PER_MS), tell, &renewing);
 }
 
 void cumulative_round(struct cumulative *cumulative, int64_t now_ns)
@@ -255,6 +260,14 @@ int64_t cumulative_due_ns(const struct cumulative *cumulative)
 
 /* --- answers --- */
 
+/* With a delay: without one nats-server 2.9 may deliver what is not pending at all. */
+static void recall(struct cumulative *cumulative)
+{
+    struct telling recalling = {cumulative, "-NAK {\"delay\":1000000}"};
+    size_t most = 2 * (size_t)cumulative->config->max_ack_pending;
+    floor_visit_missing(cumulative->floor, most, tell, &recalling);
+}
+
 static void on_consumer(struct cumulative *cumulative, const char *text, size_t size)
 {
     struct consumer_facts facts;
@@ -289,9 +302,10 @@ void cumulative_reply(struct cumulative *cumulative, uint64_t token,
         cumulative_doubt(cumulative);
     else if (asked == FLOOR_ASK_CONSUMER)
         on_consumer(cumulative, text, size);
-    else if (asked == FLOOR_ASK_STREAM && stream_first_sequence_read(text, size, &first))
+    else if (asked == FLOOR_ASK_STREAM && stream_first_sequence_read(text, size, &first)) {
         floor_told_stream(cumulative->floor, first);
-    else if (asked == FLOOR_ASK_STREAM)
+        recall(cumulative);
+    } else if (asked == FLOOR_ASK_STREAM)
         floor_unanswered(cumulative->floor);
     else
         floor_ack_answered(cumulative->floor);
@@ -301,13 +315,11 @@ void cumulative_reply(struct cumulative *cumulative, uint64_t token,
 
 void cumulative_leave(struct cumulative *cumulative)
 {
-    struct renewal giving_back = {cumulative, "-NAK"};
+    struct telling giving_back = {cumulative, "-NAK"};
     struct floor_ack ack;
     char subject[SUBJECT_SIZE];
     floor_ack_answered(cumulative->floor); /* it will be: all is in order on this connection */
     floor_unanswered(cumulative->floor);
-    if (cumulative->prefix[0] == '\0')
-        return;
     if (floor_next_ack(cumulative->floor, &ack)) {
         format_subject(cumulative, subject, ack.sequence, ack.number);
         link_publish(cumulative->link, subject, "+ACK", 4);

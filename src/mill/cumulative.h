@@ -20,6 +20,10 @@
  * as long as all that is pending is known here. Otherwise it does come again, to whoever pulls: that
  * is how one of several processes gets to know it all.
  *
+ * What another process held that has died is given back in its name, so that it comes at once
+ * instead of after ack_wait; it would otherwise gather deliveries from one fault to the next. One
+ * that lives does the same work twice then: cumulative acks are for one process.
+ *
  * Thread: the link's loop.
  */
 

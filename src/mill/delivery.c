@@ -42,6 +42,7 @@ struct delivery *delivery_new(struct source *source, struct wire_message *messag
     delivery->message = message;
     delivery->ack = *ack;
     delivery->touched_ns = now_ns;
+    delivery->tries = 1;
     delivery->stream_id = source->stream_id;
     delivery->dead_letter.delivery = delivery;
     delivery->runs = delivery->few;
@@ -99,8 +100,21 @@ void delivery_again(struct delivery *delivery)
     delivery->open = 0;
     delivery->delay_given = false;
     delivery->delay_ns = 0;
+    delivery->tries++;
     delivery->ack.delivered++;
     delivery->input.delivered++;
+}
+
+uint64_t delivery_tries(const struct delivery *delivery)
+{
+    return delivery->source->cumulative != NULL ? delivery->tries : delivery->ack.delivered;
+}
+
+bool delivery_is_hopeless(const struct delivery *delivery)
+{
+    uint64_t most = (uint64_t)delivery->source->config->max_deliver;
+    uint64_t factor = delivery->source->cumulative != NULL ? DELIVERY_CUMULATIVE_FACTOR : 1;
+    return delivery_tries(delivery) > most || delivery->ack.delivered > factor * most;
 }
 
 void delivery_free(struct delivery *delivery)

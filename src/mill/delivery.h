@@ -96,6 +96,7 @@ struct delivery {
     bool delay_given;
     int64_t retry_due_ns; /* PHASE_WAITING */
     uint64_t floor_slot;  /* of a source with cumulative acks */
+    uint64_t tries;       /* here: 1 + how often delivery_again was called */
     int64_t touched_ns;   /* when it arrived, or +WPI was last sent */
     int confirms_sent;
     bool orphan; /* its consumer is gone: there is nobody to answer to */
@@ -120,6 +121,20 @@ int delivery_make_runs(struct delivery *delivery, size_t count);
 /* To be tried again here: counts as one more delivery of which nothing is known yet. Its runs must
  * have let their generations go. */
 void delivery_again(struct delivery *delivery);
+
+/*
+ * The tries that max_deliver limits: the deliveries; with cumulative acks, where also what is settled
+ * may be delivered again, the tries in this process.
+ */
+uint64_t delivery_tries(const struct delivery *delivery);
+
+/*
+ * Whether it has come so often without ever being settled that no rule is to see it any more: it may
+ * be what kills the process. With cumulative acks that takes DELIVERY_CUMULATIVE_FACTOR times
+ * max_deliver deliveries, since what is settled comes again, too, when a process dies.
+ */
+enum { DELIVERY_CUMULATIVE_FACTOR = 4 };
+bool delivery_is_hopeless(const struct delivery *delivery);
 
 /* Leaves the list, frees all but the wire messages. */
 void delivery_free(struct delivery *delivery);

@@ -49,6 +49,8 @@ struct floor {
     struct floor_ack ack;
     enum floor_question asked;
     struct snapshot snapshot;
+    enum { RECALL_NOT_YET, RECALL_NEXT, RECALL_DUE, RECALL_DONE } recall;
+    uint64_t recall_to; /* delivered when the first answer since the doubt was given */
     uint64_t told_acked, told_number; /* the server's floor, and its last delivery then */
     uint64_t ghosts[GHOSTS_MAX];      /* pending at or below told_acked */
     size_t ghost_count;
@@ -89,6 +91,7 @@ void floor_doubt(struct floor *floor)
     floor->snapshot.valid = false;
     floor->told_acked = 0;
     floor->ghost_count = 0;
+    floor->recall = RECALL_NOT_YET;
 }
 
 void floor_reset(struct floor *floor)
@@ -205,6 +208,14 @@ static void cover(struct floor *floor, uint64_t sequence)
         floor->covered = sequence;
 }
 
+/* What is behind `covered` without a gap between the sequences is known, too. */
+static void cover_neighbours(struct floor *floor)
+{
+    uint64_t position = lower_bound(floor, floor->covered + 1);
+    while (position < floor->tail && at(floor, position++)->sequence == floor->covered + 1)
+        floor->covered++;
+}
+
 /* What the delivery's number says about those before it. */
 static void follow(struct floor *floor, const struct floor_delivery *delivery)
 {
@@ -281,6 +292,8 @@ enum floor_arrival floor_arrived(struct floor *floor, const struct floor_deliver
         floor->covered = covered;
         return known ? FLOOR_SETTLED : FLOOR_FULL;
     }
+    if (new.sequence == floor->covered + 1)
+        cover_neighbours(floor);
     if (floor->snapshot.valid)
         match(floor);
     return known ? FLOOR_SETTLED : FLOOR_NEW;
@@ -364,6 +377,7 @@ static void establish(struct floor *floor, const struct floor_facts *facts)
         floor->complete = true;
         cover(floor, floor->arrived); /* all after it have come, too */
     }
+    cover_neighbours(floor);
     floor->snapshot.valid = false;
 }
 
@@ -420,6 +434,7 @@ void floor_told_consumer(struct floor *floor, const struct floor_facts *facts)
         floor->ghost_count = 0;
     drop_below(floor, floor->acked + 1);
     cover(floor, floor->acked);
+    cover_neighbours(floor);
     if (floor->delivered < facts->delivered)
         floor->delivered = facts->delivered;
     if (!floor->has_run) {
@@ -437,6 +452,12 @@ void floor_told_consumer(struct floor *floor, const struct floor_facts *facts)
         establish(floor, &floor->snapshot.facts);
     else if (confirmed)
         establish(floor, &before.facts);
+    if (floor->snapshot.valid && floor->recall == RECALL_NOT_YET) {
+        floor->recall = RECALL_NEXT;
+        floor->recall_to = floor->snapshot.facts.delivered;
+    } else if (floor->snapshot.valid && floor->recall == RECALL_NEXT) {
+        floor->recall = RECALL_DUE;
+    }
 }
 
 void floor_told_stream(struct floor *floor, uint64_t first_sequence)
@@ -448,6 +469,26 @@ void floor_told_stream(struct floor *floor, uint64_t first_sequence)
     floor->snapshot.first_known = true;
     floor->snapshot.first = first_sequence;
     match(floor);
+}
+
+void floor_visit_missing(struct floor *floor, size_t most, floor_visit *visit, void *context)
+{
+    const struct snapshot *snapshot = &floor->snapshot;
+    if (floor->recall != RECALL_DUE || !snapshot->valid || !snapshot->first_known)
+        return;
+    floor->recall = RECALL_DONE;
+    uint64_t sequence = snapshot->facts.acked_sequence + 1;
+    if (sequence < snapshot->first)
+        sequence = snapshot->first;
+    if (snapshot->matched || sequence > floor->recall_to || floor->recall_to - sequence >= most)
+        return;
+    uint64_t next = lower_bound(floor, sequence);
+    for (; sequence <= floor->recall_to; sequence++) {
+        if (next < floor->tail && at(floor, next)->sequence == sequence)
+            next++;
+        else
+            visit(context, sequence, floor->told_number);
+    }
 }
 
 /* --- what is known --- */

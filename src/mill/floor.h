@@ -19,8 +19,11 @@
  * holds on whatever the server forgets or delivers again. An ack is S, with every entry up to S
  * settled and S <= covered; with (1), every message up to S is settled.
  *
- * `covered` grows in two ways only:
+ * `covered` grows in three ways only:
  *
+ *   - The message behind `covered`, the very next sequence, is in the ledger. In a stream of which the
+ *     consumer takes every message that is all it needs; where sequences are left out, since they
+ *     are deleted or filtered away, these help over the gaps:
  *   - The server is asked (CONSUMER.INFO). P messages were pending, none above the sequence D. All
  *     entries up to D, but those at or below the server's own floor, are among them; so when there
  *     are P, they are all of them, and D is covered. An entry whose message has left the stream
@@ -28,8 +31,11 @@
  *   - Deliveries have numbers without gaps (the consumer sequence). While each that was made after
  *     such an answer has arrived here, so has each new message: the newest is covered.
  *
- * A gap (a delivery to somebody else, or lost with a connection) ends the second until the first
+ * A gap (a delivery to somebody else, or lost with a connection) ends the third until the second
  * holds again: when the other has stopped, what it held comes here after ack_wait.
+ *
+ * What a process that has died held would come after ack_wait. It is asked for at once, once after
+ * each start and each doubt: floor_visit_missing names what may be pending and is not here.
  *
  * Doubt: after a reconnect, a new leader or signs of another consumer nothing is acknowledged
  * before the server has answered anew, since its consumer may have gone back, or be another one.
@@ -115,6 +121,13 @@ void floor_told_consumer(struct floor *floor, const struct floor_facts *facts);
 void floor_told_stream(struct floor *floor, uint64_t first_sequence);
 void floor_unanswered(struct floor *floor);
 
+/*
+ * Calls `visit` for each sequence up to which the server has delivered and of which nothing has come
+ * here for two answers: once after each doubt, and not for more than `most` of them.
+ */
+typedef void floor_visit(void *context, uint64_t sequence, uint64_t number);
+void floor_visit_missing(struct floor *floor, size_t most, floor_visit *visit, void *context);
+
 /* ---- what is known ---- */
 
 /* Whether all that is pending is known and the server is where it was. */
@@ -131,7 +144,6 @@ bool floor_is_full(const struct floor *floor, size_t window);
  * Calls `visit` for each settled entry that was last touched (arrived, settled or visited)
  * `age_ms` or more ago, and touches it. `now_ms` of any clock, as given to floor_tick.
  */
-typedef void floor_visit(void *context, uint64_t sequence, uint64_t number);
 void floor_visit_settled(struct floor *floor, uint32_t age_ms, floor_visit *visit, void *context);
 
 /* The time, for the ages above. */

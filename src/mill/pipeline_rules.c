@@ -304,7 +304,7 @@ void pipeline_start(struct pipeline *pipeline, struct delivery *delivery)
     size_t wanted = 0;
     delivery->phase = PHASE_RULES;
     delivery->open = 1;
-    if (delivery->ack.delivered > (uint64_t)delivery->source->config->max_deliver) {
+    if (delivery_is_hopeless(delivery)) {
         char text[96];
         snprintf(text, sizeof(text), "delivered %" PRIu64 " times and never settled",
                  delivery->ack.delivered);

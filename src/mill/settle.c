@@ -94,7 +94,8 @@ static int64_t backoff_of(const struct delivery *delivery)
     const struct source_config *config = delivery->source->config;
     if (config->backoff_count == 0)
         return NS_PER_S;
-    uint64_t step = delivery->ack.delivered > 0 ? delivery->ack.delivered - 1 : 0;
+    uint64_t tries = delivery_tries(delivery);
+    uint64_t step = tries > 0 ? tries - 1 : 0;
     if (step >= config->backoff_count)
         step = config->backoff_count - 1;
     return config->backoff_ns[step];
@@ -155,8 +156,8 @@ bool settle(struct settler *settler, struct delivery *delivery, int64_t now_ns)
     case VERDICT_AGAIN:
         break;
     }
-    return delivery->ack.delivered >= tries ? bury(settler, delivery, now_ns)
-                                            : give_back_later(settler, delivery);
+    return delivery_tries(delivery) >= tries ? bury(settler, delivery, now_ns)
+                                             : give_back_later(settler, delivery);
 }
 
 static void send_term(struct settler *settler, struct delivery *delivery)
