@@ -344,6 +344,14 @@ void harness_server_signal(struct harness *h, int signal)
         process_signal(server_process(h->server), signal);
 }
 
+void harness_server_reload(struct harness *h)
+{
+    harness_server_signal(h, SIGHUP);
+    if (!process_wait_text(server_process(h->server), "Reloaded server configuration",
+                           harness_deadline(SERVER_PATIENCE_MS)))
+        harness_fail(h, "nats-server has not reloaded its configuration");
+}
+
 void harness_server_config(struct harness *h, const char *server_config)
 {
     struct error err;

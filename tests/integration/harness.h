@@ -137,6 +137,9 @@ void harness_server_stop(struct harness *h);  /* TERM, and waits for its end */
 void harness_server_kill(struct harness *h);  /* KILL, likewise */
 void harness_server_signal(struct harness *h, int signal); /* SIGSTOP, SIGCONT, ... */
 
+/* HUP, and waits until it is done: while a server changes its users it refuses them all. */
+void harness_server_reload(struct harness *h);
+
 /* Replaces the text of options.server_config; holds from the next start or SIGHUP on. */
 void harness_server_config(struct harness *h, const char *server_config);
 

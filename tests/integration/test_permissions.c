@@ -260,7 +260,7 @@ static void test_no_pull(struct harness *h)
     assert_int_equal(harness_log_count(mill, "permission is missing"), 1);
     /* It is given: no restart of tidemill is needed. */
     write_users(h, needed_without(h, NULL));
-    harness_server_signal(h, SIGHUP);
+    harness_server_reload(h);
     harness_publish(h, "sensors.value", "{\"n\":3}");
     harness_wait_count(h, "alerts", 1, PATIENCE_MS);
     harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
