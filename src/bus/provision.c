@@ -317,13 +317,28 @@ static int make_consumer(struct control *control, const struct source_config *so
     return result;
 }
 
+/* A stream that is missing is for make_consumer to tell. */
+static int check_cumulative(struct control *control, const struct source_config *source,
+                            struct error *err)
+{
+    struct api_reply info;
+    if (source->ack != ACK_CUMULATIVE)
+        return 0;
+    if (api_call(control, &info, NULL, err, "STREAM.INFO.%s", source->stream) != 0)
+        return -1;
+    int result = info.code == API_OK ? stream_check_cumulative(info.text, info.size, err) : 0;
+    api_reply_free(&info);
+    return result;
+}
+
 static int provide_consumer(struct control *control, const struct source_config *source,
                             const uint64_t *settled, struct error *err)
 {
     if (check_name("stream", source->stream, err) != 0 ||
         check_name("durable", source->durable, err) != 0)
         return -1;
-    if (make_consumer(control, source, settled, err) != 0)
+    if (check_cumulative(control, source, err) != 0 ||
+        make_consumer(control, source, settled, err) != 0)
         return error_prefix(err, "consumer %s of stream %s", source->durable, source->stream);
     return 0;
 }

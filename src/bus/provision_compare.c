@@ -379,6 +379,29 @@ static int check_start(const struct source_config *source, const char *info, siz
     return 0;
 }
 
+int stream_check_cumulative(const char *info, size_t size, struct error *err)
+{
+    static const char why[] = "a message that leaves it before older ones would acknowledge those";
+    char retention[32] = "";
+    bool message_ttl = false;
+    int64_t most = integer_at(info, size, "config.max_msgs_per_subject");
+    json_scan_string(info, size, "config.retention", retention, sizeof(retention));
+    json_scan_bool(info, size, "config.allow_msg_ttl", &message_ttl);
+    if (strcmp(retention, "workqueue") == 0)
+        return error_set(err, "ack is \"cumulative\", which a stream with the retention workqueue "
+                              "does not take: use \"each\"");
+    if (most > 0)
+        return error_set(
+            err,
+            "ack is \"cumulative\", and the stream keeps max_msgs_per_subject = %" PRId64
+            ": %s: use \"each\"",
+            most, why);
+    if (message_ttl)
+        return error_set(
+            err, "ack is \"cumulative\", and the stream has allow_msg_ttl: %s: use \"each\"", why);
+    return 0;
+}
+
 int consumer_check_fixed(const struct source_config *source, const char *info, size_t size,
                          struct error *err)
 {

@@ -49,6 +49,13 @@ char *consumer_continue_body(const struct source_config *source, uint64_t settle
 char *consumer_update_body(const struct source_config *source, const char *info, size_t size);
 
 /*
+ * Whether the stream of a STREAM.INFO reply can have cumulative acks. The server takes a pending
+ * message that leaves the stream for an ack of it, and with that of all below: where single messages
+ * leave before older ones, some would be lost. Returns 0, or -1 with the reason and what to do.
+ */
+int stream_check_cumulative(const char *info, size_t size, struct error *err);
+
+/*
  * Checks what no update can change: the consumer is a pull consumer, its deliver policy, start and
  * ack policy are the file's. Returns 0, or -1 with the field, both values, and what to do.
  */

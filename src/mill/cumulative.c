@@ -1,6 +1,7 @@
 #include "mill/cumulative.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "bus/consumer_facts.h"
 
 #include <inttypes.h>
@@ -17,11 +18,12 @@ enum {
     INDEX_SHIFT = 64 - INDEX_BITS
 };
 
-#define ACK_EVERY_NS   (2 * NS_PER_MS)
-#define ASK_FIRST_NS   (NS_PER_S / 8) /* between questions, doubling */
-#define ASK_LONGEST_NS NS_PER_S
-#define ANSWER_WAIT_NS (2 * NS_PER_S)
-#define RENEW_PARTS    3 /* of ack_wait: after one of them a settled message is renewed */
+#define ACK_EVERY_NS    (2 * NS_PER_MS)
+#define ASK_FIRST_NS    (NS_PER_S / 8) /* between questions, doubling */
+#define ASK_LONGEST_NS  NS_PER_S
+#define UNKNOWN_LONG_NS (5 * NS_PER_S)
+#define ANSWER_WAIT_NS  (2 * NS_PER_S)
+#define RENEW_PARTS     3 /* of ack_wait: after one of them a settled message is renewed */
 
 struct cumulative {
     struct link *link;
@@ -33,6 +35,8 @@ struct cumulative {
     int64_t sent_ns; /* the ack or question that is to be answered; 0: nothing is */
     int64_t next_ack_ns, next_question_ns, question_wait_ns;
     int64_t renewed_ns;
+    int64_t unknown_ns; /* since when something pending is not known here; 0: all is */
+    bool told;          /* that has been logged */
     /* Of a delivery's acknowledgement subject, what is before its counts and after them. */
     bool learned; /* it is the server's; else the one that all servers take */
     char prefix[PREFIX_SIZE], suffix[SUFFIX_SIZE];
@@ -224,6 +228,27 @@ static void renew(struct cumulative *cumulative, int64_t now_ns)
     floor_visit_settled(cumulative->floor, (uint32_t)(part_ns / NS_PER_MS), tell, &renewing);
 }
 
+/* What a dead process held has come after ack_wait at the latest. */
+static void watch_unknown(struct cumulative *cumulative, bool unknown, int64_t now_ns)
+{
+    const struct source_config *config = cumulative->config;
+    if (!unknown) {
+        cumulative->unknown_ns = 0;
+        cumulative->told = false;
+        return;
+    }
+    if (cumulative->unknown_ns == 0)
+        cumulative->unknown_ns = now_ns;
+    if (cumulative->told ||
+        now_ns - cumulative->unknown_ns < 2 * config->ack_wait_ns + UNKNOWN_LONG_NS)
+        return;
+    cumulative->told = true;
+    log_warn("cumulative",
+             "%s/%s: messages are pending that do not come here, and nothing above them can be "
+             "acknowledged: does another process pull from this consumer?",
+             config->stream, config->durable);
+}
+
 void cumulative_round(struct cumulative *cumulative, int64_t now_ns)
 {
     struct floor *floor = cumulative->floor;
@@ -236,6 +261,7 @@ void cumulative_round(struct cumulative *cumulative, int64_t now_ns)
         cumulative_doubt(cumulative);
     }
     enum floor_question question = floor_question(floor);
+    watch_unknown(cumulative, question != FLOOR_ASK_NOTHING, now_ns);
     if (may_ask(cumulative, question, now_ns)) {
         ask(cumulative, question, now_ns);
         return;

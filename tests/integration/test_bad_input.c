@@ -203,6 +203,23 @@ static void test_a_source_stream_that_does_not_exist(struct harness *h)
     expect(h, run_quietly(h), 1, 1, "stream nowhere", "does not exist", "streams");
 }
 
+static void test_cumulative_acks_on_a_stream_that_drops_single_messages(struct harness *h)
+{
+    jsStreamConfig config;
+    const char *subjects[] = {"latest.>"};
+    write_good(h);
+    jsStreamConfig_Init(&config);
+    config.Name = "latest";
+    config.Subjects = subjects;
+    config.SubjectsLen = 1;
+    config.MaxMsgsPerSubject = 1;
+    assert_int_equal(js_AddStream(NULL, harness_js(h), &config, NULL, NULL), NATS_OK);
+    harness_write_file(
+        h, "tidemill.lua",
+        "return { sources = { { stream = 'latest', durable = 'd', ack = 'cumulative' } } }");
+    expect(h, run_quietly(h), 1, 1, "stream latest", "max_msgs_per_subject", "\"each\"");
+}
+
 static void test_a_consumer_that_differs_where_the_server_cannot_change_it(struct harness *h)
 {
     jsConsumerConfig config;
@@ -332,6 +349,7 @@ int main(void)
         harness_test_with(test_run_says_the_same_of_a_rule_as_check, .no_server = true),
         harness_test(test_a_folder_without_rules_is_warned_of),
         harness_test(test_a_source_stream_that_does_not_exist),
+        harness_test(test_cumulative_acks_on_a_stream_that_drops_single_messages),
         harness_test(test_a_consumer_that_differs_where_the_server_cannot_change_it),
         harness_test(test_a_push_consumer_of_the_same_name),
         harness_test(test_subjects_that_another_stream_has),

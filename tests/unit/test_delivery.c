@@ -310,6 +310,44 @@ static void test_another_try_wins_over_a_rejection(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, open_source, close_source)
 
+static void test_a_new_try_forgets_the_last_one_and_counts(void **state)
+{
+    (void)state;
+    struct delivery *delivery = arrive(1, 1);
+    assert_int_equal(delivery_make_runs(delivery, DELIVERY_FEW_RUNS + 1), 0);
+    delivery->run_count = DELIVERY_FEW_RUNS + 1;
+    delivery_retry(delivery, "a", 5);
+    delivery_again(delivery);
+    assert_int_equal(delivery->verdict, VERDICT_ACK);
+    assert_false(delivery->delay_given);
+    assert_null(delivery->failure.error);
+    assert_int_equal(delivery->run_count, 0);
+    assert_int_equal(delivery->ack.delivered, 3);
+    assert_int_equal(delivery->input.delivered, 3);
+}
+
+static void test_with_cumulative_acks_tries_are_counted_here(void **state)
+{
+    (void)state;
+    struct source_config limited = config;
+    limited.max_deliver = 2;
+    source.config = &limited;
+    struct delivery *delivery = arrive(1, 1);
+    assert_int_equal(delivery_tries(delivery), 2);
+    source.cumulative = (struct cumulative *)(uintptr_t)&source;
+    assert_int_equal(delivery_tries(delivery), 1);
+    delivery->ack.delivered = 8;
+    assert_false(delivery_is_hopeless(delivery));
+    delivery->ack.delivered = 9;
+    assert_true(delivery_is_hopeless(delivery));
+    delivery->ack.delivered = 1;
+    delivery_again(delivery);
+    assert_false(delivery_is_hopeless(delivery));
+    delivery_again(delivery);
+    assert_true(delivery_is_hopeless(delivery));
+    source.config = &config;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +370,8 @@ int main(void)
         TEST(test_a_wish_for_another_try_comes_with_its_delay),
         TEST(test_of_several_delays_the_longest_holds),
         TEST(test_another_try_wins_over_a_rejection),
+        TEST(test_a_new_try_forgets_the_last_one_and_counts),
+        TEST(test_with_cumulative_acks_tries_are_counted_here),
     };
     return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
 }

@@ -323,6 +323,29 @@ static void test_another_start_sequence_or_time_is_refused(void **state)
     expect_refusal(&wanted, time, "2026-01-01T00:00:00.000000001Z");
 }
 
+static void test_cumulative_acks_are_refused_where_single_messages_leave(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *said;
+    } cases[] = {
+        {"\"retention\":\"workqueue\"", "workqueue"},
+        {"\"retention\":\"limits\",\"max_msgs_per_subject\":3", "max_msgs_per_subject = 3"},
+        {"\"max_msgs_per_subject\":-1,\"allow_msg_ttl\":true", "allow_msg_ttl"},
+        {"\"retention\":\"limits\",\"max_msgs_per_subject\":-1,\"max_age\":5", NULL},
+        {"\"retention\":\"interest\",\"allow_msg_ttl\":false", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char info[256];
+        struct error err = {""};
+        snprintf(info, sizeof(info), "{\"config\":{%s}}", cases[i].config);
+        int result = stream_check_cumulative(info, strlen(info), &err);
+        assert_int_equal(result, cases[i].said != NULL ? -1 : 0);
+        if (cases[i].said != NULL && strstr(err.text, cases[i].said) == NULL)
+            fail_msg("no \"%s\" in: %s", cases[i].said, err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_an_update_keeps_what_is_not_ours),
         cmocka_unit_test(test_a_consumer_is_created_with_its_start),
         cmocka_unit_test(test_names_are_escaped_in_bodies),
+        cmocka_unit_test(test_cumulative_acks_are_refused_where_single_messages_leave),
         cmocka_unit_test(test_what_no_update_can_change_is_refused),
         cmocka_unit_test(test_another_start_sequence_or_time_is_refused),
     };

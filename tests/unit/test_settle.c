@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/log.h"
+#include "mill/cumulative.h"
 #include "mill/settle.h"
 #include "unit/bus_fake.h"
 
@@ -433,6 +434,34 @@ static void test_what_no_rule_has_seen_is_given_back_at_once(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, open_all, close_all)
 
+/* --- cumulative acks --- */
+
+static void test_with_cumulative_acks_a_failed_message_waits_here(void **state)
+{
+    (void)state;
+    struct retries retries = {NULL, NULL};
+    settler.retries = &retries;
+    config.batch = config.max_ack_pending = 10;
+    source.cumulative = cumulative_new(&bus.link, &config, 3);
+    assert_non_null(source.cumulative);
+
+    struct delivery *delivery = deliver_failed(1);
+    assert_false(settle(&settler, delivery, 1));
+    assert_int_equal(bus.sent_count, 0);
+    assert_int_equal(delivery->phase, PHASE_WAITING);
+    assert_true(retries_due_ns(&retries) > clock_monotonic_ns());
+    assert_ptr_equal(retries_take(&retries, INT64_MAX), delivery);
+    assert_true(settle(&settler, deliver(1), 1));
+    assert_int_equal(bus.sent_count, 0);
+    assert_int_equal(counter_get(counters.acked), 1);
+
+    settler.draining = true;
+    assert_true(settle(&settler, delivery, 1));
+    assert_answered("-NAK {\"delay\":1000000000}");
+    cumulative_free(source.cumulative);
+    source.cumulative = NULL;
+}
+
 int main(void)
 {
     FILE *nowhere = fopen("/dev/null", "w");
@@ -468,6 +497,7 @@ int main(void)
         TEST(test_without_memory_for_a_dead_letter_the_message_is_given_back),
         TEST(test_a_sign_of_life_restarts_the_servers_clock),
         TEST(test_what_no_rule_has_seen_is_given_back_at_once),
+        TEST(test_with_cumulative_acks_a_failed_message_waits_here),
     };
     int status = cmocka_run_group_tests_name("settle", tests, NULL, NULL);
     fclose(nowhere);
