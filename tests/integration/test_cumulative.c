@@ -277,12 +277,11 @@ static struct floor_now answer(struct harness *h, int sequence, int number, cons
     return look(h);
 }
 
-/* What floor.h builds on, and why it numbers acks as it does. */
-static void test_the_server_takes_acks_as_the_floor_expects(struct harness *h)
+/* Ten messages of a consumer with AckPolicy all, delivered; `reply` is where the last is answered. */
+static natsSubscription *ten_pending(struct harness *h, char reply[256])
 {
     jsConsumerConfig config;
     natsSubscription *inbox = NULL;
-    char reply[256];
     harness_stream(h, "in", "in.>");
     jsConsumerConfig_Init(&config);
     config.Durable = "mill";
@@ -291,6 +290,14 @@ static void test_the_server_takes_acks_as_the_floor_expects(struct harness *h)
     harness_feed(h, "in.x", 0, 10, "#");
     assert_int_equal(natsConnection_SubscribeSync(&inbox, harness_nats(h), "inbox.x"), NATS_OK);
     pull_from_server(h, inbox, 10, reply);
+    return inbox;
+}
+
+/* What floor.h builds on, and why it numbers acks as it does. */
+static void test_the_server_takes_acks_as_the_floor_expects(struct harness *h)
+{
+    char reply[256];
+    natsSubscription *inbox = ten_pending(h, reply);
     assert_int_equal(look(h).pending, 10);
 
     struct floor_now now = answer(h, 6, 6, "+ACK"); /* and all below it */
@@ -309,17 +316,8 @@ static void test_the_server_takes_acks_as_the_floor_expects(struct harness *h)
 /* Hence the streams that provision.c refuses. */
 static void test_the_server_takes_a_deleted_message_for_an_ack_of_all_below(struct harness *h)
 {
-    jsConsumerConfig config;
-    natsSubscription *inbox = NULL;
     char reply[256];
-    harness_stream(h, "in", "in.>");
-    jsConsumerConfig_Init(&config);
-    config.Durable = "mill";
-    config.AckPolicy = js_AckAll;
-    assert_int_equal(js_AddConsumer(NULL, harness_js(h), "in", &config, NULL, NULL), NATS_OK);
-    harness_feed(h, "in.x", 0, 10, "#");
-    assert_int_equal(natsConnection_SubscribeSync(&inbox, harness_nats(h), "inbox.x"), NATS_OK);
-    pull_from_server(h, inbox, 10, reply);
+    natsSubscription *inbox = ten_pending(h, reply);
     assert_int_equal(js_DeleteMsg(harness_js(h), "in", 6, NULL, NULL), NATS_OK);
     wait_floor(h, 6);
     assert_int_equal(look(h).pending, 4);
