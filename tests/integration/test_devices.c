@@ -289,7 +289,8 @@ static void publish_reading(struct harness *h, struct websocket *ws)
              "SUB _INBOX.device.* 1\r\nPUB sensors.value _INBOX.device.1 %zu\r\n%s\r\n",
              strlen(READING), READING);
     say(h, ws, text);
-    expect(h, ws, "{\"stream\":\"clientA_sensor\", \"seq\":1}");
+    expect(h, ws, "{\"stream\":\"clientA_sensor\","); /* up to 2.14 there is a blank behind it */
+    expect(h, ws, "\"seq\":1}");
 }
 
 static void test_a_reading_by_websocket_raises_an_alert(struct harness *h)

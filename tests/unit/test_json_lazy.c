@@ -292,7 +292,11 @@ static void test_whatever_a_rule_does_it_cannot_tell(void **state)
     send_random(f, 1, 4000);
 }
 
-/* Refuses every block once: Lua answers each refusal with a full collection and asks again. */
+/*
+ * Refuses every block once: Lua answers a refusal with a full collection and asks again. Since 5.4.5
+ * not when a stack grows, which no other block that grows can be told from.
+ */
+enum { GROWTH_IS_ASKED_FOR_AGAIN = LUA_VERSION_RELEASE_NUM < 50405 };
 struct stress {
     lua_Alloc alloc;
     void *context;
@@ -306,19 +310,23 @@ static void *stress_alloc(void *context, void *block, size_t old_size, size_t ne
     if (new_size > (block == NULL ? 0 : old_size)) {
         if (stress->left == 0)
             return NULL;
-        if (stress->left > 0)
+        if (stress->left > 0) {
             stress->left--;
-        else if ((stress->refuse = !stress->refuse))
-            return NULL;
+        } else if (block == NULL || GROWTH_IS_ASKED_FOR_AGAIN) {
+            stress->refuse = !stress->refuse;
+            if (stress->refuse)
+                return NULL;
+        }
     }
     return stress->alloc(stress->context, block, old_size, new_size);
 }
 
 static void test_a_collection_at_every_allocation_makes_no_difference(void **state)
 {
+    static struct stress stress; /* outlives a failure: the engine is closed with it */
     struct fixture *f = *state;
     open_rule(f);
-    struct stress stress = {.left = -1};
+    stress = (struct stress){.left = -1};
     stress.alloc = lua_getallocf(f->engine->L, &stress.context);
     lua_setallocf(f->engine->L, stress_alloc, &stress);
     send_random(f, 10000, 10150);
