@@ -12,6 +12,7 @@
 #include "base/config_check.h"
 #include "base/config_log.h"
 #include "base/config_section.h"
+#include "base/server_url.h"
 #include "base/subject.h"
 #include "base/units.h"
 
@@ -101,6 +102,8 @@ static bool has_scheme(const char *url, const char *scheme)
 static void add_url(const struct section *section, const char *key, const char *url,
                     struct string_list *urls)
 {
+    struct server_url parts = {.address = NULL};
+    struct error err;
     const char *scheme_end = strstr(url, "://");
     if (scheme_end != NULL && !has_scheme(url, "nats://") && !has_scheme(url, "tls://"))
         section_problem(section, key, "'%.*s://' is no scheme of NATS (nats:// or tls://)",
@@ -109,8 +112,11 @@ static void add_url(const struct section *section, const char *key, const char *
         section_problem(section, key, "has a space inside");
     else if ((scheme_end != NULL ? scheme_end[3] : *url) == '\0')
         section_problem(section, key, "has no host (write it like nats://127.0.0.1:4222)");
+    else if (server_url_read(&parts, url, &err) != 0)
+        section_problem(section, key, "%s", err.text);
     else
         string_list_append(urls, url, "nats.url", section->problems);
+    server_url_free(&parts);
 }
 
 /* Reads the servers' URLs: one string, several with commas between them, or a list. */

@@ -1,6 +1,7 @@
 #include "bus/options.h"
 
 #include "base/clock.h"
+#include "base/server_url.h"
 #include "bus/creds.h"
 #include "bus/nkey.h"
 
@@ -178,17 +179,81 @@ static int set_tls(natsOptions *options, const struct tls_config *tls, struct er
     return s == NATS_OK ? 0 : option_error(s, "tls.verify", err);
 }
 
+/*
+ * The urls of the configuration as libnats gets them. Credentials that all urls share, which is when
+ * one person wrote them, become options. Others stay in their urls, where libnats reads percent
+ * encoding from 3.9 on.
+ */
+struct servers {
+    size_t count;
+    struct server_url *parts;
+    const char **urls;
+    const struct server_url *login; /* the shared credentials, or NULL */
+};
+
+static void servers_free(struct servers *servers)
+{
+    for (size_t i = 0; servers->parts != NULL && i < servers->count; i++)
+        server_url_free(&servers->parts[i]);
+    free(servers->parts);
+    free(servers->urls);
+    *servers = (struct servers){.count = 0};
+}
+
+static bool same_login(const struct server_url *a, const struct server_url *b)
+{
+    if (strcmp(a->user, b->user) != 0 || (a->password == NULL) != (b->password == NULL))
+        return false;
+    return a->password == NULL || strcmp(a->password, b->password) == 0;
+}
+
+/* `room`: how many urls more the list is to have place for. */
+static int servers_read(struct servers *servers, const struct nats_config *config, size_t room,
+                        struct error *err)
+{
+    bool differ = false;
+    size_t count = config->urls.count;
+    *servers = (struct servers){.count = count,
+                                .parts = calloc(count + 1, sizeof(*servers->parts)),
+                                .urls = calloc(count + room + 1, sizeof(*servers->urls))};
+    if (servers->parts == NULL || servers->urls == NULL) {
+        servers_free(servers);
+        return error_set(err, "nats.url: out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct server_url *parts = &servers->parts[i];
+        if (server_url_read(parts, config->urls.items[i], err) != 0) {
+            servers_free(servers);
+            return error_prefix(err, "nats.url");
+        }
+        if (parts->user != NULL && servers->login != NULL)
+            differ = differ || !same_login(servers->login, parts);
+        else if (parts->user != NULL)
+            servers->login = parts;
+    }
+    if (differ)
+        servers->login = NULL;
+    for (size_t i = 0; i < count; i++)
+        servers->urls[i] = differ ? config->urls.items[i] : servers->parts[i].address;
+    return 0;
+}
+
 static int set_servers(natsOptions *options, const struct nats_config *config, struct error *err)
 {
+    struct servers servers;
     if (config->urls.count == 0 || config->urls.count > INT_MAX)
         return error_set(err, "nats.url: at least one url is needed");
-    const char **urls = malloc(config->urls.count * sizeof(*urls));
-    if (urls == NULL)
-        return error_set(err, "nats.url: out of memory");
-    for (size_t i = 0; i < config->urls.count; i++)
-        urls[i] = config->urls.items[i];
-    natsStatus s = natsOptions_SetServers(options, urls, (int)config->urls.count);
-    free(urls);
+    if (servers_read(&servers, config, 0, err) != 0)
+        return -1;
+    natsStatus s = natsOptions_SetServers(options, servers.urls, (int)servers.count);
+    const struct server_url *login = servers.login;
+    if (s == NATS_OK && login != NULL) { /* before nats.user and nats.token */
+        s = natsOptions_SetUserInfo(options, login->password != NULL ? login->user : NULL,
+                                    login->password);
+        if (s == NATS_OK)
+            s = natsOptions_SetToken(options, login->password != NULL ? NULL : login->user);
+    }
+    servers_free(&servers);
     return s == NATS_OK ? 0 : option_error(s, "url", err);
 }
 
@@ -232,8 +297,8 @@ int nats_options_build(natsOptions **options, const struct nats_config *config, 
     natsStatus s = natsOptions_Create(&built);
     if (s != NATS_OK)
         return error_set(err, "nats: libnats cannot start: %s", natsStatus_GetText(s));
-    if (set_servers(built, config, err) != 0 || set_behaviour(built, config, role, err) != 0 ||
-        set_credentials(built, config, err) != 0 || set_tls(built, &config->tls, err) != 0) {
+    if (set_behaviour(built, config, role, err) != 0 || set_credentials(built, config, err) != 0 ||
+        set_servers(built, config, err) != 0 || set_tls(built, &config->tls, err) != 0) {
         natsOptions_Destroy(built);
         return -1;
     }
@@ -258,18 +323,17 @@ size_t nats_options_keep_servers(natsOptions *options, const struct nats_config 
 {
     char **known = NULL;
     int known_count = 0;
+    struct servers servers;
+    struct error ignored;
     natsConnection_GetServers(connection, &known, &known_count);
     size_t count = config->urls.count;
-    const char **servers = malloc((count + (size_t)known_count) * sizeof(*servers));
-    if (servers != NULL) {
-        for (size_t i = 0; i < count; i++)
-            servers[i] = config->urls.items[i];
+    if (servers_read(&servers, config, (size_t)known_count, &ignored) == 0) {
         for (int i = 0; i < known_count; i++) {
             if (!is_configured(config, known[i]))
-                servers[count++] = known[i];
+                servers.urls[count++] = known[i];
         }
-        natsOptions_SetServers(options, servers, (int)count);
-        free(servers);
+        natsOptions_SetServers(options, servers.urls, (int)count);
+        servers_free(&servers);
     }
     for (int i = 0; i < known_count; i++)
         free(known[i]);

@@ -81,6 +81,21 @@ static void test_user_and_password_in_the_url(struct harness *h)
     harness_stop(mill, PATIENCE_MS);
 }
 
+/* The same with every libnats: before 3.9 it takes what it finds there as it is. */
+static void test_percent_encoding_in_the_url_is_decoded(struct harness *h)
+{
+    char url[128];
+    snprintf(url, sizeof(url), "nats://an%%3An:s3%%40cr%%2Fet%%25@127.0.0.1:%d", harness_port(h));
+    harness_setenv(h, "NATS_URL", url);
+    struct process *mill = run_connected(h, "");
+    see_a_message_through(h);
+    harness_server_stop(h);
+    harness_server_start(h);
+    harness_wait_log(mill, "connected again", PATIENCE_MS);
+    see_a_message_through(h);
+    harness_stop(mill, PATIENCE_MS);
+}
+
 static void test_a_password_in_the_url_that_is_wrong_is_not_printed(struct harness *h)
 {
     char url[96];
@@ -184,11 +199,14 @@ static void test_a_restart_of_the_server_under_load_loses_and_doubles_nothing(st
 int main(void)
 {
     static const char users[] = "authorization { user: bob, password: right }";
+    static const char punctuated[] = "authorization { user: \"an:n\", password: \"s3@cr/et%\" }";
     const struct CMUnitTest tests[] = {
         harness_test_with(test_user_and_password, .server_config = users, .user = "bob",
                           .password = "right"),
         harness_test_with(test_user_and_password_in_the_url, .server_config = users, .user = "bob",
                           .password = "right"),
+        harness_test_with(test_percent_encoding_in_the_url_is_decoded, .server_config = punctuated,
+                          .user = "an:n", .password = "s3@cr/et%"),
         harness_test_with(test_a_password_in_the_url_that_is_wrong_is_not_printed,
                           .server_config = users),
         harness_test_with(test_a_token, .server_config = "authorization { token: abracadabra }"),

@@ -521,6 +521,10 @@ static void test_addresses_and_urls_are_checked(void **state)
         {"return { " SOURCE "nats = { url = 'a,,b' } }",
          "nats.url: has no host (write it like nats://127.0.0.1:4222)"},
         {"return { " SOURCE "nats = { url = 'a b' } }", "nats.url: has a space inside"},
+        {"return { " SOURCE "nats = { url = 'nats://u:50%off@a' } }",
+         "nats.url: has a % in its user or password that two hexadecimal digits do not follow: "
+         "write "
+         "%25 for a percent sign"},
     };
     assert_faults(cases, COUNT(cases));
 }
