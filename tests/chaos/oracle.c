@@ -176,7 +176,7 @@ static bool is_untouched(const struct harness_message *message, const struct inp
     char sequence[24];
     snprintf(sequence, sizeof(sequence), "%" PRIu64, seen->sequence);
     return same_bytes(message, input->payload, input->size) &&
-           has_header(message, "Chaos-Id", input->id) &&
+           has_header(message, "Input-Id", input->id) &&
            has_header(message, "Tidemill-Original-Nats-Msg-Id", input->id) &&
            has_header(message, "Tidemill-Subject", input->subject) &&
            has_header(message, "Tidemill-Stream", "in") &&

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "integration/feeder.h"
+
 /*
  * What a round of chaos does, all of it drawn from one seed: which message each input is, what the
  * rules must make of it, and which fault strikes when. The same seed, count and time give the same
@@ -28,7 +30,7 @@ enum kind {
     KIND_COUNT
 };
 
-enum { OUTPUTS_MAX = 2, PAYLOAD_MAX = 512 };
+enum { OUTPUTS_MAX = 2, PAYLOAD_MAX = FEED_PAYLOAD_MAX };
 
 /* What an output's payload must be. */
 enum content {

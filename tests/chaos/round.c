@@ -8,7 +8,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
-#include "feeder.h"
+#include "integration/feeder.h"
 #include "stage.h"
 
 enum {
@@ -41,6 +41,23 @@ bool chaos_has_all_faults(const struct chaos *chaos)
     bool all = plan_open(&plan) == 0 && plan_has_all_faults(&plan);
     plan_close(&plan);
     return all;
+}
+
+/* ---- the feed ---- */
+
+static void make_input(void *plan, size_t number, struct feed_input *made)
+{
+    struct input input;
+    plan_input(plan, number, &input);
+    made->subject = input.subject;
+    made->size = input.size;
+    memcpy(made->id, input.id, sizeof(made->id));
+    memcpy(made->payload, input.payload, input.size);
+}
+
+static size_t inputs_due(void *plan, int64_t ms)
+{
+    return plan_due(plan, ms);
 }
 
 /* ---- the faults' time ---- */
@@ -159,7 +176,9 @@ void chaos_round(struct harness *h, const struct chaos *chaos, struct chaos_resu
 
     struct stage *stage = stage_open(h, chaos->cumulative);
     harness_defer(h, close_stage, stage);
-    struct feeder *feeder = feeder_start(plan, harness_url(h));
+    struct feed_source source = {
+        .input = make_input, .due = inputs_due, .context = plan, .count = plan->inputs};
+    struct feeder *feeder = feeder_start(&source, harness_url(h));
     if (feeder == NULL)
         harness_fail(h, "cannot start the feeder");
     harness_defer(h, end_feeder, feeder);

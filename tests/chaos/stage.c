@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "integration/loopback.h"
@@ -118,30 +117,11 @@ __attribute__((format(printf, 2, 3))) static void complain(struct stage *stage, 
 
 /* ---- tidemill ---- */
 
-/* The environment's TIDEMILL, else the one beside the folder of this test program. */
-static void find_program(struct harness *h, char program[static 4096])
-{
-    const char *named = getenv("TIDEMILL");
-    if (named != NULL) {
-        snprintf(program, 4096, "%s", named);
-        return;
-    }
-    char here[4000];
-    ssize_t size = readlink("/proc/self/exe", here, sizeof(here) - 1);
-    here[size > 0 ? size : 0] = '\0';
-    char *slash = strrchr(here, '/');
-    if (slash == NULL)
-        harness_fail(h, "cannot tell where this program is");
-    else
-        *slash = '\0';
-    snprintf(program, 4096, "%s/../tidemill", here);
-}
-
 /* Not with harness_tidemill: that one is for a few processes, and keeps them all. */
 static void start_mill(struct stage *stage, struct mill *mill)
 {
-    char program[4096], url[96], log[64];
-    find_program(stage->h, program);
+    const char *program = harness_program(stage->h);
+    char url[96], log[64];
     mill->number = ++stage->starts;
     snprintf(url, sizeof(url), "NATS_URL=%s", harness_url(stage->h));
     snprintf(log, sizeof(log), "tidemill-%03u.log", mill->number);

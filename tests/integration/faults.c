@@ -97,14 +97,11 @@ void faults_check_all(struct harness *h, size_t count)
 
 /* ---- what the process tells ---- */
 
-uint64_t faults_metric(struct process *mill, const char *name, const char *label)
+double faults_sum(const char *page, const char *name, const char *label)
 {
-    const char *body = NULL;
     double sum = 0;
-    if (harness_http(mill, "/metrics", &body) != 200 || body == NULL)
-        return 0;
     size_t size = strlen(name);
-    for (const char *line = body; line != NULL && *line != '\0';) {
+    for (const char *line = page; line != NULL && *line != '\0';) {
         const char *end = strchr(line, '\n');
         const char *found = strstr(line, label);
         if (strncmp(line, name, size) == 0 && (line[size] == '{' || line[size] == ' ') &&
@@ -116,7 +113,15 @@ uint64_t faults_metric(struct process *mill, const char *name, const char *label
         }
         line = end != NULL ? end + 1 : NULL;
     }
-    return (uint64_t)sum;
+    return sum;
+}
+
+uint64_t faults_metric(struct process *mill, const char *name, const char *label)
+{
+    const char *body = NULL;
+    if (harness_http(mill, "/metrics", &body) != 200 || body == NULL)
+        return 0;
+    return (uint64_t)faults_sum(body, name, label);
 }
 
 uint64_t faults_delivered(struct process *mill)

@@ -39,7 +39,10 @@ void faults_check_all(struct harness *h, size_t count);
 /* The same without waiting, and for the numbers from `first` up to and without `end`. */
 void faults_check_outputs(struct harness *h, size_t first, size_t end);
 
-/* A counter of this process' /metrics, summed over all labels that contain `label`. */
+/* A value on a page of /metrics, summed over all its series whose labels contain `label`. */
+double faults_sum(const char *page, const char *name, const char *label);
+
+/* A counter of this process' /metrics, likewise; 0 when nothing answers. */
 uint64_t faults_metric(struct process *mill, const char *name, const char *label);
 
 /*

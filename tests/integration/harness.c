@@ -411,7 +411,7 @@ jsCtx *harness_js(struct harness *h)
 
 /* ---- tidemill ---- */
 
-static const char *program(struct harness *h)
+const char *harness_program(struct harness *h)
 {
     char here[PATH_MAX];
     const char *named = getenv("TIDEMILL");
@@ -459,7 +459,7 @@ struct process *harness_start_tidemill(struct harness *h, const char *const *arg
     if (h->tidemill_count == TIDEMILLS_MAX)
         harness_fail(h, "more than %d tidemills in one test", TIDEMILLS_MAX);
     struct tidemill *mill = &h->tidemills[h->tidemill_count];
-    const char *argv[ARGUMENTS_MAX + 2] = {program(h)};
+    const char *argv[ARGUMENTS_MAX + 2] = {harness_program(h)};
     for (size_t i = 0; arguments[i] != NULL; i++) {
         if (i == ARGUMENTS_MAX)
             harness_fail(h, "more than %d arguments", ARGUMENTS_MAX);

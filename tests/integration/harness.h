@@ -156,6 +156,9 @@ jsCtx *harness_js(struct harness *h);
 #define harness_tidemill(h, ...) harness_start_tidemill(h, (const char *const[]){__VA_ARGS__, NULL})
 struct process *harness_start_tidemill(struct harness *h, const char *const *arguments);
 
+/* The program that it starts. */
+const char *harness_program(struct harness *h);
+
 /* Sets a variable for the processes started from now on; `value` NULL: takes it away from them. */
 void harness_setenv(struct harness *h, const char *name, const char *value);
 

@@ -1,6 +1,5 @@
 #include "harness.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -10,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "holdings.h"
 #include "process.h"
 #include "sanitizer.h"
 
@@ -156,41 +156,17 @@ static void finish_feed(struct feed *feed)
 
 /* ---- what a process holds ---- */
 
-struct holdings {
-    long memory_kb, threads, descriptors;
-};
-
-static long count_descriptors(pid_t pid)
-{
-    char path[64];
-    long count = -2; /* . and .. */
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    DIR *folder = opendir(path);
-    assert_non_null(folder);
-    while (readdir(folder) != NULL)
-        count++;
-    closedir(folder);
-    return count;
-}
-
 /* Keeps the most that was seen. */
 static void look(struct process *mill, struct holdings *most)
 {
-    char path[64], line[256];
-    long value;
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)process_id(mill));
-    FILE *status = fopen(path, "re");
-    assert_non_null(status);
-    while (fgets(line, sizeof(line), status) != NULL) {
-        if (sscanf(line, "VmRSS: %ld kB", &value) == 1 && value > most->memory_kb)
-            most->memory_kb = value;
-        if (sscanf(line, "Threads: %ld", &value) == 1 && value > most->threads)
-            most->threads = value;
-    }
-    fclose(status);
-    value = count_descriptors(process_id(mill));
-    if (value > most->descriptors)
-        most->descriptors = value;
+    struct holdings now;
+    assert_int_equal(holdings_read(mill, &now), 0);
+    if (now.memory_kb > most->memory_kb)
+        most->memory_kb = now.memory_kb;
+    if (now.threads > most->threads)
+        most->threads = now.threads;
+    if (now.descriptors > most->descriptors)
+        most->descriptors = now.descriptors;
 }
 
 /* ---- what it tells ---- */

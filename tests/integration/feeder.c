@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,14 +21,14 @@ enum {
 #define ACK_PATIENCE_NS (2 * NS_PER_S) /* without any PubAck: publish again */
 
 struct feeder {
-    const struct plan *plan;
+    struct feed_source source;
     char url[64];
     pthread_t thread;
     atomic_bool ending;
     atomic_size_t stored;
-    bool *acked;   /* by number */
-    size_t lowest; /* the first without a PubAck */
-    size_t next;   /* the first never published on this connection */
+    bool acked[AHEAD_MAX]; /* from `lowest` on, by number % AHEAD_MAX */
+    size_t lowest;         /* the first without a PubAck */
+    size_t next;           /* the first never published on this connection */
     int64_t last_ack_ns;
     natsConnection *nats;
     natsSubscription *acks;
@@ -92,16 +93,16 @@ static natsStatus connect(struct feeder *feeder)
 
 static natsStatus publish(struct feeder *feeder, size_t number)
 {
-    struct input input;
+    struct feed_input input;
     char reply[96];
     natsMsg *msg = NULL;
-    plan_input(feeder->plan, number, &input);
+    feeder->source.input(feeder->source.context, number, &input);
     snprintf(reply, sizeof(reply), "%s.%zu", feeder->inbox, number);
     natsStatus s = natsMsg_Create(&msg, input.subject, reply, input.payload, (int)input.size);
     if (s == NATS_OK)
         s = natsMsgHeader_Set(msg, "Nats-Msg-Id", input.id);
     if (s == NATS_OK)
-        s = natsMsgHeader_Set(msg, "Chaos-Id", input.id);
+        s = natsMsgHeader_Set(msg, "Input-Id", input.id);
     if (s == NATS_OK)
         s = natsConnection_PublishMsg(feeder->nats, msg);
     natsMsg_Destroy(msg);
@@ -111,14 +112,16 @@ static natsStatus publish(struct feeder *feeder, size_t number)
 static natsStatus publish_due(struct feeder *feeder, int64_t started_ns)
 {
     natsStatus s = NATS_OK;
-    size_t due = plan_due(feeder->plan, (clock_monotonic_ns() - started_ns) / NS_PER_MS);
+    size_t due =
+        feeder->source.due(feeder->source.context, (clock_monotonic_ns() - started_ns) / NS_PER_MS);
     if (feeder->next < feeder->lowest)
         feeder->next = feeder->lowest; /* those between had a PubAck on an earlier connection */
-    for (; s == NATS_OK && feeder->next < due && feeder->next - feeder->lowest < AHEAD_MAX;
+    for (; s == NATS_OK && feeder->next < due && feeder->next < feeder->source.count &&
+           feeder->next - feeder->lowest < AHEAD_MAX;
          feeder->next++) {
         if (feeder->lowest == feeder->next)
             feeder->last_ack_ns = clock_monotonic_ns(); /* patience begins with the first */
-        if (!feeder->acked[feeder->next])
+        if (!feeder->acked[feeder->next % AHEAD_MAX])
             s = publish(feeder, feeder->next);
     }
     return s;
@@ -131,13 +134,14 @@ static void note_ack(struct feeder *feeder, natsMsg *msg)
     const char *dot = strrchr(natsMsg_GetSubject(msg), '.');
     size_t number = strtoull(dot + 1, NULL, 10);
     snprintf(text, sizeof(text), "%.*s", natsMsg_GetDataLength(msg), natsMsg_GetData(msg));
-    if (strstr(text, "\"seq\"") == NULL || number >= feeder->plan->inputs || feeder->acked[number])
+    if (strstr(text, "\"seq\"") == NULL || number < feeder->lowest ||
+        number >= feeder->lowest + AHEAD_MAX || feeder->acked[number % AHEAD_MAX])
         return;
-    feeder->acked[number] = true;
+    feeder->acked[number % AHEAD_MAX] = true;
     feeder->last_ack_ns = clock_monotonic_ns();
     atomic_fetch_add(&feeder->stored, 1);
-    while (feeder->lowest < feeder->plan->inputs && feeder->acked[feeder->lowest])
-        feeder->lowest++;
+    for (; feeder->acked[feeder->lowest % AHEAD_MAX]; feeder->lowest++)
+        feeder->acked[feeder->lowest % AHEAD_MAX] = false;
 }
 
 static natsStatus take_acks(struct feeder *feeder)
@@ -160,7 +164,7 @@ static void *feed(void *argument)
 {
     struct feeder *feeder = argument;
     int64_t started_ns = clock_monotonic_ns();
-    while (!atomic_load(&feeder->ending) && feeder->lowest < feeder->plan->inputs) {
+    while (!atomic_load(&feeder->ending) && feeder->lowest < feeder->source.count) {
         natsStatus s = feeder->nats == NULL ? connect(feeder) : NATS_OK;
         if (s == NATS_OK)
             s = publish_due(feeder, started_ns);
@@ -175,16 +179,14 @@ static void *feed(void *argument)
     return NULL;
 }
 
-struct feeder *feeder_start(const struct plan *plan, const char *url)
+struct feeder *feeder_start(const struct feed_source *source, const char *url)
 {
     struct feeder *feeder = calloc(1, sizeof(*feeder));
     if (feeder == NULL)
         return NULL;
-    feeder->plan = plan;
+    feeder->source = *source;
     snprintf(feeder->url, sizeof(feeder->url), "%s", url);
-    feeder->acked = calloc(plan->inputs + 1, sizeof(*feeder->acked));
-    if (feeder->acked == NULL || pthread_create(&feeder->thread, NULL, feed, feeder) != 0) {
-        free(feeder->acked);
+    if (pthread_create(&feeder->thread, NULL, feed, feeder) != 0) {
         free(feeder);
         return NULL;
     }
@@ -202,6 +204,5 @@ void feeder_end(struct feeder *feeder)
         return;
     atomic_store(&feeder->ending, true);
     pthread_join(feeder->thread, NULL);
-    free(feeder->acked);
     free(feeder);
 }
