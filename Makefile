@@ -45,6 +45,8 @@ SCRIPT_TESTS      := $(patsubst tests/script/%,$(BUILD)/tests/script_%,$(wildcar
 FILTER            := $(BUILD)/tests/filter.o
 CHAOS             := $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%.o,\
                        $(filter-out tests/chaos/main.c,$(wildcard tests/chaos/*.c)))
+SOAK              := $(patsubst tests/soak/%.c,$(BUILD)/tests/soak/%.o,\
+                       $(filter-out tests/soak/main.c,$(wildcard tests/soak/*.c)))
 
 # What the runner of the benchmark is made of, and the programs it compares tidemill with.
 BENCH             := $(patsubst %,$(BUILD)/bench/%.o,run stage trial usage workload samples latency \
@@ -64,7 +66,7 @@ BENCH_FLAGS        = $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(N),--count 
 
 FUZZERS           := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
+.PHONY: soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -93,6 +95,10 @@ chaos: setup ## kill, pause and reload at random, lose and double nothing (SEED=
 	  $(if $(SEED),--seed $(SEED)) $(if $(INPUTS),--inputs $(INPUTS)) \
 	  $(if $(SECONDS_OF_FAULTS),--seconds $(SECONDS_OF_FAULTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(ACK),--ack $(ACK))
+
+soak: setup ## 15 minutes of mixed traffic, disturbed: exactly once, and nothing grows (SECONDS=900)
+	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/tests/soak/soak
+	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/tests/soak/soak $(SECONDS)
 
 # The whole suite in a build of its own. The hardening flags would only stand between the sanitizer
 # and the fault; everything takes longer, so the tests' patience grows.
@@ -184,6 +190,12 @@ $(BUILD)/tests/script_%: tests/script/%
 $(BUILD)/tests/integration_chaos: $(CHAOS)
 
 $(BUILD)/tests/chaos/chaos: $(BUILD)/tests/chaos/main.o $(CHAOS) $(HARNESS) $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+
+$(BUILD)/tests/integration_soak: $(SOAK)
+
+$(BUILD)/tests/soak/soak: $(BUILD)/tests/soak/main.o $(SOAK) $(HARNESS) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
