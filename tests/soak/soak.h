@@ -33,7 +33,7 @@ struct soak_result {
     int64_t pending, unacked;                                                /* in the end */
     struct unrest unrest;
     struct collection collection;
-    struct trend trends[MEASURE_COUNT]; /* at half speed, the first tenth left out */
+    struct trend trends[MEASURE_COUNT]; /* at half speed, the first sixth left out */
     char complaint[256];                /* site.h; "": nothing */
 };
 
