@@ -23,7 +23,7 @@ enum {
     RATE_MOST = 100000, /* inputs per second: room for more than can be */
     SECONDS_TO_TELL = 300,
     WARM_UP_PARTS = 6, /* of half speed one such part is left out: pools and tables fill */
-    STALL_MS = 60000,   /* without any progress: it stands still */
+    STALL_MS = 60000,  /* without any progress: it stands still */
     PATIENCE_MS = 20000
 };
 
