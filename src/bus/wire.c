@@ -134,6 +134,8 @@ int ack_subject_parse(const char *reply, struct ack_subject *out)
         if (!read_number(token[first + 2 + i], token[first + 3 + i] - 1, &number[i]))
             return -1;
     }
+    if (number[3] > INT64_MAX)
+        return -1;
     out->stream = token[first];
     out->stream_size = (size_t)(token[first + 1] - 1 - token[first]);
     out->consumer = token[first + 1];

@@ -106,6 +106,13 @@ static void test_the_numbers_of_an_ack_subject_are_checked(void **state)
     assert_no_ack_subject("$JS.ACK.S.C.1.99999999999999999999999999999999.3.4.5");
 }
 
+static void test_a_time_that_int64_cannot_hold_makes_no_ack_subject(void **state)
+{
+    (void)state;
+    assert_no_ack_subject("$JS.ACK.S.C.1.2.3.9223372036854775808.5");
+    assert_no_ack_subject("$JS.ACK._.AHASH.S.C.1.2.3.18446744073709551615.5");
+}
+
 static void test_the_largest_number_of_an_ack_subject_fits(void **state)
 {
     (void)state;
@@ -325,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_any_other_number_of_tokens_is_no_ack_subject),
         cmocka_unit_test(test_what_is_no_ack_subject_is_refused),
         cmocka_unit_test(test_the_numbers_of_an_ack_subject_are_checked),
+        cmocka_unit_test(test_a_time_that_int64_cannot_hold_makes_no_ack_subject),
         cmocka_unit_test(test_the_largest_number_of_an_ack_subject_fits),
         cmocka_unit_test(test_stream_and_consumer_of_an_ack_subject_are_not_empty),
         cmocka_unit_test(test_each_status_has_its_meaning),
