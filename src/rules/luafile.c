@@ -180,12 +180,14 @@ static int run(lua_State *L)
     struct evaluation *eval = lua_touserdata(L, 1);
     lua_Debug about;
     const char *name = lua_pushfstring(L, "@%s", eval->name); /* eval name */
+    /* An empty one first, as not every error of the compiler has the name of the file in it. */
+    if (luaL_loadbufferx(L, "", 0, name, "t") != LUA_OK) /* eval name empty|message */
+        return lua_error(L);
+    lua_getinfo(L, ">S", &about); /* eval name */
+    memcpy(eval->chunk, about.short_src, sizeof(eval->chunk));
     if (luaL_loadbufferx(L, eval->text, eval->size, name, "t") !=
         LUA_OK) /* eval name chunk|message */
         return lua_error(L);
-    lua_pushvalue(L, -1);         /* eval name chunk chunk */
-    lua_getinfo(L, ">S", &about); /* eval name chunk */
-    memcpy(eval->chunk, about.short_src, sizeof(eval->chunk));
     push_globals(L);          /* eval name chunk globals */
     lua_setupvalue(L, -2, 1); /* eval name chunk */
     eval->deadline_ns = clock_monotonic_ns() + TIME_MAX_NS;

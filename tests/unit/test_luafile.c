@@ -169,6 +169,16 @@ static void test_errors_name_file_and_line(void **state)
     assert_non_null(strstr(fault("return { a = env() }"), "tidemill.lua:1: bad argument #1"));
 }
 
+static void test_a_file_that_lua_cannot_nest_is_named(void **state)
+{
+    (void)state;
+    char text[512] = "return ";
+    memset(text + strlen(text), '(', 300);
+    const char *error = fault(text);
+    if (strncmp(error, "tidemill.lua: ", 14) != 0)
+        fail_msg("%s", error);
+}
+
 static void test_a_file_that_returns_no_table_is_refused(void **state)
 {
     (void)state;
@@ -288,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_a_byte_order_mark_is_passed_over),
         cmocka_unit_test(test_what_reaches_outside_is_not_there),
         cmocka_unit_test(test_errors_name_file_and_line),
+        cmocka_unit_test(test_a_file_that_lua_cannot_nest_is_named),
         cmocka_unit_test(test_a_file_that_returns_no_table_is_refused),
         cmocka_unit_test(test_compiled_lua_is_refused),
         cmocka_unit_test(test_a_file_that_runs_for_ever_is_stopped),
