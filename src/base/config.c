@@ -416,8 +416,9 @@ static void default_timeouts(struct config *config)
     struct rules_config *rules = &config->rules;
     if (rules->hard_timeout_ns == 0) {
         rules->hard_timeout_ns = 10 * NS_PER_S;
-        if (rules->timeout_ns * 2 > rules->hard_timeout_ns)
-            rules->hard_timeout_ns = rules->timeout_ns * 2;
+        if (rules->timeout_ns > rules->hard_timeout_ns / 2)
+            rules->hard_timeout_ns =
+                rules->timeout_ns < INT64_MAX / 2 ? rules->timeout_ns * 2 : INT64_MAX;
         for (size_t i = 0; i < config->source_count; i++) {
             int64_t most_ns = config->sources[i].ack_wait_ns / 3 * 2;
             if (rules->hard_timeout_ns > most_ns)

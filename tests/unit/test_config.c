@@ -465,6 +465,9 @@ static void test_keys_that_contradict_each_other_are_named(void **state)
         {"return { sources = { { stream = 's', durable = 'd', ack_wait = '10s' } }, rules = { "
          "hard_timeout = '10s' } }",
          "rules.hard_timeout: 10s must be less than sources[1].ack_wait (10s)"},
+        {"return { sources = { { stream = 's', durable = 'd', ack_wait = '106751d' } }, "
+         "rules = { timeout = '106000d' } }",
+         "rules.timeout: 106000d must be less than hard_timeout (1708016h)"},
         {"return { " SOURCE "rules = { hard_timeout = '1m' } }",
          "rules.hard_timeout: 1m must be less than sources[1].ack_wait (30s)"},
         {"return { " SOURCE "rules = { timeout = '25s' } }",
