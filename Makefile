@@ -68,7 +68,15 @@ BENCH_FLAGS        = $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(N),--count 
                      $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
                      $(if $(PROGRAMS),--programs "$(PROGRAMS)") $(if $(BATCH),--batch $(BATCH))
 
-FUZZERS           := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+# What the fuzzers call, in clang's own instrumented build: compiled once for all of them.
+FUZZERS           := $(addprefix $(BUILD)/fuzz/,$(or $(FUZZ),\
+                       $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))))
+FUZZED            := $(patsubst src/%.c,$(BUILD)/fuzz/obj/%.o,$(wildcard src/base/*.c src/rules/*.c) \
+                       $(patsubst %,src/bus/%.c,creds json_scan library nkey puback wire) src/ops/address.c) \
+                     $(LUA_SOURCES:src/lua/%.lua=$(BUILD)/obj/lua/%.o)
+FUZZ_FLAGS        := -std=c11 -D_GNU_SOURCE -O1 -gline-tables-only -Wall -Wextra -Isrc -pthread \
+                     -DTIDEMILL_VERSION='"$(VERSION)"' -fno-omit-frame-pointer \
+                     -fsanitize=address,undefined -fno-sanitize-recover=all
 
 .PHONY: coverage soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
 .DEFAULT_GOAL := all
@@ -147,14 +155,10 @@ bench-json: setup ## the JSON codec beside lua-cjson
 	@$(MAKE) --no-print-directory $(BUILD)/bench/json
 	@$(BUILD)/bench/json
 
-fuzz: setup ## feed the parsers what nobody would send, FUZZ_SECONDS each (30); needs clang
+fuzz: setup ## feed the parsers what nobody would send, SECONDS= each (30; FUZZ="json units" runs these only)
+	@scripts/setup fuzz
 	@$(MAKE) --no-print-directory $(FUZZERS)
-	@for fuzzer in $(FUZZERS); do \
-	  name=$${fuzzer##*/}; corpus=$(BUILD)/fuzz/corpus-$$name; mkdir -p $$corpus; \
-	  cp tests/fuzz/corpus/$$name/* $$corpus; echo "fuzzing: $$name"; \
-	  $$fuzzer -verbosity=0 -max_len=4096 -max_total_time=$(or $(FUZZ_SECONDS),30) \
-	    -artifact_prefix=$(BUILD)/fuzz/ $$corpus || exit 1; \
-	done
+	@scripts/fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(BUILD)/fuzz $(notdir $(FUZZERS))
 
 format: ## rewrite the C sources with clang-format
 	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
@@ -248,13 +252,21 @@ $(BUILD)/bench/floor: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options readi
 $(BUILD)/bench/drain: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options) $(LIBRARY)
 $(BUILD)/bench/fetch: $(patsubst %,$(BUILD)/bench/%.o,options reading) $(LIBRARY)
 
-# Without the rest of the program: clang builds what a fuzzer needs with its own instrumentation.
-$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard src/rules/json*.[ch])
+$(BUILD)/fuzz/obj/%.o: src/%.c
 	@mkdir -p $(@D)
+	$(call say,CC,"$< (fuzzed)")
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/libtidemill.a: $(FUZZED)
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) qcs $@ $^
+
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(BUILD)/fuzz/libtidemill.a
 	$(call say,LINK,$@)
-	$(Q)clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Isrc \
-	  $(PKG_CFLAGS) -o $@ $(filter %.c,$^) $(wildcard src/base/*.c) $(PKG_LIBS) -lm
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer $(PKG_CFLAGS) -Wl,--as-needed -o $@ $(filter-out %.h,$^) \
+	  $(PKG_LIBS) -lm
 
 .SECONDARY:
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/bench/*.d $(BUILD)/counted/*/*.d \
-  $(BUILD)/counted/*/*/*.d)
+  $(BUILD)/counted/*/*/*.d $(BUILD)/fuzz/obj/*/*.d)
