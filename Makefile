@@ -28,7 +28,7 @@ SANITIZED     = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=al
 comma        := ,
 
 # COVERAGE=1: each line counts how often it has run.
-COUNTED_LINES = $(if $(COVERAGE),--coverage -fprofile-update=atomic)
+COUNTED_LINES = $(if $(COVERAGE),--coverage -fprofile-update=atomic -DCOVERAGE)
 
 # Looked up once, and only when something is compiled (scripts/setup may have to come first).
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)

@@ -159,6 +159,12 @@ void process_close(struct process *process)
     if (process == NULL)
         return;
     if (!process->reaped) {
+#ifdef COVERAGE /* a moment to write the counts down */
+        kill(process->pid, SIGTERM);
+        process_wait(process, clock_monotonic_ns() + NS_PER_S);
+    }
+    if (!process->reaped) {
+#endif
         kill(process->pid, SIGKILL);
         waitpid(process->pid, NULL, 0);
     }

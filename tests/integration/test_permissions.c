@@ -317,6 +317,22 @@ static void test_the_end_waits_for_no_inbox_that_may_not_be_published_to(struct 
     assert_int_equal(harness_log_count(mill, "shutdown_timeout"), 0);
 }
 
+/* A server that denies is silent: the command waits for its time, then says what it was told. */
+static void test_dead_letters_that_may_not_be_read_are_told_with_the_permission(struct harness *h)
+{
+    write_users(h, "publish: { deny: \"$JS.API.>\" }");
+    harness_server_start(h);
+    harness_stream(h, "dead", "dead.>");
+    char url[96];
+    snprintf(url, sizeof(url), "nats://mill:mill@127.0.0.1:%d", harness_port(h));
+    struct process *dead = harness_tidemill(h, "dead", "list", "--nats", url);
+    assert_int_equal(harness_wait_exit(dead, PATIENCE_MS), 1);
+    assert_int_equal(harness_log_count(dead, "no answer within 5 s: permission is missing: the "
+                                             "server denies this user to publish to $JS.API."),
+                     1);
+    assert_int_equal(harness_log_count(dead, "\n"), 1);
+}
+
 int main(void)
 {
 #define TEST(function) harness_test_with(function, .no_server = true, .user = "h", .password = "h")
@@ -331,6 +347,7 @@ int main(void)
         TEST(test_no_output),
         TEST(test_no_dead_letter),
         TEST(test_the_end_waits_for_no_inbox_that_may_not_be_published_to),
+        TEST(test_dead_letters_that_may_not_be_read_are_told_with_the_permission),
     };
     return cmocka_run_group_tests_name("permissions", tests, NULL, NULL);
 }

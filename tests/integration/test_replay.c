@@ -319,6 +319,23 @@ static void test_what_differs_is_shown_per_message(struct harness *h)
     expect_no_text(h, output, "3 in.x");
 }
 
+static void test_headers_ids_and_the_like_are_compared_and_shown(struct harness *h)
+{
+    set_up(h);
+    write_rule(h, "rules/a.lua", "",
+               "mill.publish('out.x', 'same')\n"
+               "mill.publish('out.y', 'old', { headers = { Site = 'hall 2' }, id = 'i' })");
+    write_rule(h, "other/a.lua", "",
+               "mill.publish('out.x', 'same', { ttl = 90, durable = false })\n"
+               "mill.publish('out.y', 'old', { headers = { Site = 'hall 2' }, id = 'j' })");
+    harness_feed(h, "in.x", 1, 1, "{\"n\":#}");
+    const char *output = replay(h, 1, "--diff", "other");
+    expect_text(h, output, "\n- a: out.x same\n");
+    expect_text(h, output, "\n+ a: out.x same [ttl 90 s] [not durable]\n");
+    expect_text(h, output, "\n- a: out.y old [Site: hall 2] [id i]\n");
+    expect_text(h, output, "\n+ a: out.y old [Site: hall 2] [id j]\n");
+}
+
 static void test_differences_come_as_json_too(struct harness *h)
 {
     set_up(h);
@@ -381,6 +398,7 @@ int main(void)
         harness_test(test_thousands_of_messages_behind_one_that_waits_keep_their_order),
         harness_test(test_the_same_rules_under_another_name_do_not_differ),
         harness_test(test_what_differs_is_shown_per_message),
+        harness_test(test_headers_ids_and_the_like_are_compared_and_shown),
         harness_test(test_differences_come_as_json_too),
         harness_test(test_trouble_has_one_line_and_its_exit_status),
         harness_test(test_with_several_streams_one_must_be_named),
