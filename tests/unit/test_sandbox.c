@@ -343,6 +343,14 @@ static void test_a_handler_is_not_a_coroutine_to_its_rule(void **state)
                      "assert(not ok and err:find('outside a coroutine'), err)");
 }
 
+static void test_a_coroutine_that_waits_where_its_rule_cannot_is_an_error(void **state)
+{
+    run_body(*state, "local ok, err = pcall(table.sort, { 2, 1, 3 }, function(a, b)\n"
+                     "  coroutine.wrap(function() mill.sleep(0.01) end)()\n"
+                     "  return a < b end)\n"
+                     "assert(not ok and err:find('a coroutine cannot wait here'), err)");
+}
+
 static void test_a_coroutine_closed_inside_xpcall_does_not_call_the_handler(void **state)
 {
     run_body(*state,
@@ -432,6 +440,7 @@ int main(void)
         engine_test(test_pcall_and_xpcall_work_as_in_the_manual),
         engine_test(test_coroutines_work_as_in_the_manual),
         engine_test(test_a_handler_is_not_a_coroutine_to_its_rule),
+        engine_test(test_a_coroutine_that_waits_where_its_rule_cannot_is_an_error),
         engine_test(test_a_coroutine_closed_inside_xpcall_does_not_call_the_handler),
         engine_test(test_a_coroutine_may_live_longer_than_its_call),
         engine_test(test_a_coroutine_left_waiting_by_a_dead_call_does_no_harm),

@@ -372,6 +372,32 @@ static void print_failure(void *context, const struct test_result *result)
                   result->message);
 }
 
+static void test_a_reload_that_cannot_keep_the_state_fails_the_test(void **state)
+{
+    fail_with(*state, RULE("mill.state('kept').print = print"), SEND "rule:reload()",
+              "a function cannot be kept");
+}
+
+static void test_a_handler_that_waits_over_two_reloads_is_ended(void **state)
+{
+    fail_with(*state, RULE("mill.sleep(5)"),
+              SEND "rule:reload()\nrule:reload()\nexpect(#rule:advance(5)).to.equal(1)",
+              "x.lua:2: two reloads later");
+}
+
+static void test_the_clock_of_a_test_does_not_run_backwards(void **state)
+{
+    fail_with(*state, RULE(""), "rule:advance(-1)", "seconds from 0 to 1e9 expected");
+}
+
+static void test_what_is_no_message_is_refused_with_the_field(void **state)
+{
+    fail_with(*state, RULE(""), "rule:send { subject = 'in', data = {}, sequence = 1.5 }",
+              "sequence: a whole number expected, got 1.5");
+    fail_with(*state, RULE(""), "rule:send { subject = 'in', data = {}, stream = true }",
+              "stream: a string expected, got boolean");
+}
+
 static void run_folder(const char *folder)
 {
     struct test_files files = {0};
@@ -427,6 +453,10 @@ int main(void)
         engine_test(test_buckets_are_kept_in_memory),
         engine_test(test_a_reload_reads_the_file_again_and_keeps_the_state),
         engine_test(test_a_handler_that_waits_finishes_on_the_old_rule),
+        engine_test(test_a_reload_that_cannot_keep_the_state_fails_the_test),
+        engine_test(test_a_handler_that_waits_over_two_reloads_is_ended),
+        engine_test(test_the_clock_of_a_test_does_not_run_backwards),
+        engine_test(test_what_is_no_message_is_refused_with_the_field),
         cmocka_unit_test(test_the_tests_of_the_sample_rules_pass),
         cmocka_unit_test(test_the_tests_of_the_helpers_pass),
     };
