@@ -7,6 +7,7 @@ files["rules"] = { read_globals = { "mill" } }
 files["bench/batch/rules"] = { read_globals = { "mill" } }
 files["src/lua"] = { read_globals = { "mill" } }
 files["tidemill.lua"] = { read_globals = { "env" } }
+files["deploy/partitions"] = { read_globals = { "env" } }
 
 -- What a test file has besides: docs/rules.md, "Tests".
 local test_globals = { "mill", "describe", "it", "before_each", "after_each", "expect" }

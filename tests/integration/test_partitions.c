@@ -4,95 +4,306 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "faults.h"
+#include "process.h"
+
 /*
- * Scaling out with order for each sensor, as docs/operations.md has it: the server puts a partition
- * into the subject, and each partition is the source of one process. What the rules see of a sensor
- * is then in order, and always in the same process.
+ * Scaling out with order for each sensor, as deploy/partitions has it: the server puts a partition
+ * into the subject, each of three processes takes a third of the partitions, and of each partition
+ * one reading at a time. While there is work for all of them they are killed in turn and started
+ * again. Then each sensor's alerts must be in the order of its readings, each there once: what came
+ * again after a kill is recognised by its message id.
+ *
+ * The same course without partitions, and with partitions but many readings at a time, shows that
+ * the check sees what it looks for, and why the sample is as it is.
  */
 
-enum { PATIENCE_MS = 20000, PARTITIONS = 3, SENSORS = 16, READINGS = 2000 };
+enum {
+    PATIENCE_MS = 60000,
+    STEP_MS = 5,
+    PROCESSES = 3,
+    SENSORS = 1000,
+    READINGS = 15 * SENSORS,
+    NAME_SIZE = 32,
+    TEXT_SIZE = 1024
+};
 
-/* The lines of the page, but for the number that the test gives. */
+/* The lines of deploy/partitions/nats-server.conf. */
 #define MAPPING                                                                                    \
     "mappings = {\n"                                                                               \
-    "  \"sensors.value.*\": \"sensors.value.{{partition(3,1)}}.{{wildcard(1)}}\"\n"                \
+    "  \"sensors.value.*\": \"sensors.value.{{partition(12,1)}}.{{wildcard(1)}}\"\n"               \
     "}\n"
 
-static const char config[] =
-    "local partition = env('PARTITION', '0')\n"
-    "return {\n"
-    "  nats = { url = env('NATS_URL') },\n"
+static const char streams[] =
     "  streams = { { name = 'clientA_sensor', subjects = { 'sensors.>' } },\n"
-    "              { name = 'alerts', subjects = { 'alerts.>' } } },\n"
-    "  sources = {\n"
-    "    { stream = 'clientA_sensor', durable = 'rule_executor_' .. partition,\n"
-    "      filter = { 'sensors.value.' .. partition .. '.>' }, workers = 1 },\n"
-    "  },\n"
-    "}\n";
+    "              { name = 'alerts', subjects = { 'alerts.>' } } },\n";
 
-static const char rule[] =
-    "return { subjects = { 'sensors.value.*.*' }, on_message = function(msg)\n"
-    "  mill.publish('alerts.' .. msg.data.sensor, { n = msg.data.n,\n"
-    "    consumer = msg.consumer })\n"
-    "end }\n";
+/* One alert for each reading, after what `before` does. */
+static void write_rule(struct harness *h, const char *before)
+{
+    char text[TEXT_SIZE];
+    snprintf(text, sizeof(text),
+             "return { subjects = { 'sensors.value.>' }, on_message = function(msg)\n"
+             "  %s\n"
+             "  mill.publish('alerts.' .. msg.data.sensor,\n"
+             "    { n = msg.data.n, consumer = msg.consumer })\n"
+             "end }\n",
+             before);
+    harness_write_file(h, "rules/copy.lua", text);
+}
+
+static const char *sample(struct harness *h, const char *name)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "deploy/partitions/%s", name);
+    return harness_read_file(h, harness_source_path(h, path));
+}
 
 static void make_reading(void *context, size_t number, struct harness_draft *draft)
 {
-    unsigned sensor = (unsigned)(number % SENSORS);
+    size_t sensor = number % SENSORS;
     (void)context;
-    snprintf(draft->subject, sizeof(draft->subject), "sensors.value.s%u", sensor);
-    snprintf(draft->payload, sizeof(draft->payload), "{\"sensor\":\"s%u\",\"n\":%zu}", sensor,
+    snprintf(draft->subject, sizeof(draft->subject), "sensors.value.s%zu", sensor);
+    snprintf(draft->payload, sizeof(draft->payload), "{\"sensor\":\"s%zu\",\"n\":%zu}", sensor,
              number);
 }
 
-/* The number behind `name` in a payload. */
-static long number_of(const char *payload, const char *name)
+/* --- the course --- */
+
+struct course {
+    struct harness *h;
+    struct process *mills[PROCESSES];
+    uint64_t redelivered;
+};
+
+static struct process *start(struct harness *h, int number)
 {
-    const char *at = strstr(payload, name);
+    char text[NAME_SIZE];
+    snprintf(text, sizeof(text), "%d", number);
+    harness_setenv(h, "PROCESS", text);
+    return harness_tidemill(h, "run");
+}
+
+/* All readings are there from the start, for all processes. */
+static void begin(struct course *course, struct harness *h, const char *ack_wait)
+{
+    course->h = h;
+    course->redelivered = 0;
+    harness_setenv(h, "PROCESSES", "3");
+    harness_setenv(h, "ACK_WAIT", ack_wait);
+    harness_stream(h, "clientA_sensor", "sensors.>");
+    harness_feed_with(h, READINGS, make_reading, NULL);
+    for (int i = 0; i < PROCESSES; i++)
+        course->mills[i] = start(h, i);
+    for (int i = 0; i < PROCESSES; i++)
+        harness_wait_log(course->mills[i], " running: ", PATIENCE_MS);
+}
+
+static uint64_t redeliveries(struct process *mill)
+{
+    return faults_metric(mill, "tidemill_messages_redelivered_total", "");
+}
+
+/* Kills a process and starts it again at once. */
+static void replace(struct course *course, int victim)
+{
+    course->redelivered += redeliveries(course->mills[victim]);
+    harness_signal(course->mills[victim], SIGKILL);
+    harness_wait_exit(course->mills[victim], PATIENCE_MS);
+    course->mills[victim] = start(course->h, victim);
+}
+
+static void finish(struct course *course)
+{
+    harness_wait_count(course->h, "alerts", READINGS, PATIENCE_MS);
+    for (int i = 0; i < PROCESSES; i++) {
+        course->redelivered += redeliveries(course->mills[i]);
+        harness_stop(course->mills[i], PATIENCE_MS);
+    }
+    assert_true(course->redelivered > 0); /* the kills have met work */
+}
+
+static void wait_for_alerts(struct harness *h, uint64_t count)
+{
+    int64_t deadline_ns = harness_deadline(PATIENCE_MS);
+    while (harness_count(h, "alerts") < count) {
+        if (clock_monotonic_ns() > deadline_ns)
+            harness_fail(h, "%d alerts, waiting for %d", (int)harness_count(h, "alerts"),
+                         (int)count);
+        faults_pause(STEP_MS);
+    }
+}
+
+/* The processes are killed in turn, `kills` times in all, evenly over the alerts. */
+static void work_through_kills(struct harness *h, int kills)
+{
+    struct course course;
+    begin(&course, h, "1s");
+    for (int i = 0; i < kills; i++) {
+        wait_for_alerts(h, (uint64_t)(READINGS / (kills + 2) * (i + 1)));
+        replace(&course, i % PROCESSES);
+    }
+    finish(&course);
+}
+
+/* The process that has said so. */
+static int find_who_says(struct course *course, const char *text)
+{
+    int64_t deadline_ns = harness_deadline(PATIENCE_MS);
+    for (int i = 0; harness_log_count(course->mills[i], text) == 0; i = (i + 1) % PROCESSES) {
+        if (clock_monotonic_ns() > deadline_ns)
+            harness_fail(course->h, "no process says \"%s\"", text);
+        faults_pause(STEP_MS);
+    }
+    for (int i = 0; i < PROCESSES; i++)
+        if (harness_log_count(course->mills[i], text) > 0)
+            return i;
+    return 0;
+}
+
+/* --- the check --- */
+
+/* What is wrong with the alerts. */
+struct disorder {
+    size_t late;    /* behind the alert of a later reading of the sensor */
+    size_t moved;   /* from another consumer than the sensor's one before */
+    size_t missing; /* readings without one */
+    size_t again;   /* of readings that had one */
+};
+
+/* The number behind `name` in a text. */
+static long number_of(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
     assert_non_null(at);
     return strtol(at + strlen(name), NULL, 10);
 }
 
-static void test_each_sensor_is_seen_in_order_by_one_process(struct harness *h)
+/* Goes through the stream of alerts, those of `readings` readings. */
+static struct disorder check_alerts(struct harness *h, size_t readings)
 {
-    harness_write_file(h, "tidemill.lua", config);
-    harness_write_file(h, "rules/copy.lua", rule);
-    for (int i = 0; i < PARTITIONS; i++) {
-        char partition[8];
-        snprintf(partition, sizeof(partition), "%d", i);
-        harness_setenv(h, "PARTITION", partition);
-        struct process *mill = harness_tidemill(h, "run");
-        harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
-    }
-    harness_feed_with(h, READINGS, make_reading, NULL);
-    harness_wait_count(h, "alerts", READINGS, PATIENCE_MS);
-
+    static long last[SENSORS], by[SENSORS];
+    static bool seen[READINGS];
+    struct disorder found = {.missing = readings};
     const struct harness_messages *alerts = harness_read(h, "alerts");
-    long last[SENSORS], consumer[SENSORS], seen[PARTITIONS] = {0};
     memset(last, -1, sizeof(last));
-    memset(consumer, -1, sizeof(consumer));
+    memset(by, -1, sizeof(by));
+    memset(seen, 0, sizeof(seen));
     for (size_t i = 0; i < alerts->count; i++) {
         const char *payload = alerts->items[i].payload;
         long sensor = number_of(alerts->items[i].subject, "alerts.s");
-        long n = number_of(payload, "\"n\":"), by = number_of(payload, "rule_executor_");
-        assert_in_range(sensor, 0, SENSORS - 1);
-        assert_in_range(by, 0, PARTITIONS - 1);
-        if (n <= last[sensor] || (consumer[sensor] != -1 && consumer[sensor] != by))
-            fail_msg("sensor s%ld: reading %ld after %ld, by %ld after %ld", sensor, n,
-                     last[sensor], by, consumer[sensor]);
-        last[sensor] = n;
-        consumer[sensor] = by;
-        seen[by]++;
+        long n = number_of(payload, "\"n\":"), consumer = number_of(payload, "rule_executor_");
+        assert_in_range(n, 0, readings - 1);
+        assert_int_equal(n % SENSORS, sensor);
+        found.late += n < last[sensor];
+        found.moved += by[sensor] != -1 && by[sensor] != consumer;
+        found.again += seen[n];
+        found.missing -= !seen[n];
+        seen[n] = true;
+        last[sensor] = n > last[sensor] ? n : last[sensor];
+        by[sensor] = consumer;
     }
-    for (int i = 0; i < PARTITIONS; i++)
-        assert_true(seen[i] > 0); /* 16 sensors: each partition has some */
+    print_message("%zu alerts: %zu late, %zu moved, %zu missing, %zu again\n", alerts->count,
+                  found.late, found.moved, found.missing, found.again);
+    return found;
+}
+
+static void expect_order(struct harness *h, size_t readings)
+{
+    struct disorder found = check_alerts(h, readings);
+    assert_int_equal(found.late, 0);
+    assert_int_equal(found.moved, 0);
+    assert_int_equal(found.missing, 0);
+    assert_int_equal(found.again, 0);
+}
+
+/* Nothing is lost or doubled, but there is no order. */
+static void expect_no_order(struct harness *h)
+{
+    struct disorder found = check_alerts(h, READINGS);
+    assert_true(found.late > 0);
+    assert_int_equal(found.missing, 0);
+    assert_int_equal(found.again, 0);
+}
+
+/* --- the tests --- */
+
+static void test_each_sensors_alerts_are_in_order_whichever_process_is_killed(struct harness *h)
+{
+    assert_non_null(strstr(sample(h, "nats-server.conf"), MAPPING));
+    harness_write_file(h, "tidemill.lua", sample(h, "tidemill.lua"));
+    write_rule(h, "");
+    work_through_kills(h, 2 * PROCESSES);
+    expect_order(h, READINGS);
+}
+
+/* The others of its partition wait behind it, for as long as it takes. */
+static void test_a_reading_that_is_tried_again_keeps_its_place(struct harness *h)
+{
+    enum { FEW = 5 * SENSORS };
+    harness_write_file(h, "tidemill.lua", sample(h, "tidemill.lua"));
+    write_rule(h, "if msg.data.n % 1000 == 7 and msg.delivered < 2 then error('not yet') end");
+    struct process *mill = harness_tidemill(h, "run");
+    harness_wait_log(mill, " running: ", PATIENCE_MS);
+    harness_feed_with(h, FEW, make_reading, NULL);
+    harness_wait_count(h, "alerts", FEW, PATIENCE_MS);
+    assert_int_equal(redeliveries(mill), FEW / 1000);
+    harness_stop(mill, PATIENCE_MS);
+    expect_order(h, FEW);
+}
+
+static void test_three_processes_on_one_durable_have_no_order(struct harness *h)
+{
+    char text[TEXT_SIZE];
+    snprintf(text, sizeof(text),
+             "return { nats = { url = env('NATS_URL') },\n%s"
+             "  sources = { { stream = 'clientA_sensor', durable = 'rule_executor_0',\n"
+             "                ack_wait = env('ACK_WAIT'), max_deliver = 1000 } } }\n",
+             streams);
+    harness_write_file(h, "tidemill.lua", text);
+    write_rule(h, "");
+    work_through_kills(h, PROCESSES);
+    expect_no_order(h);
+}
+
+/* What a killed process held comes after ack_wait, behind what was not delivered to it yet. */
+static void test_partitions_with_many_readings_at_a_time_lose_their_order_with_a_process(
+    struct harness *h)
+{
+    char text[TEXT_SIZE];
+    snprintf(text, sizeof(text),
+             "local sources = {}\n"
+             "for partition = tonumber(env('PROCESS')), 11, 3 do\n"
+             "  sources[#sources + 1] = { stream = 'clientA_sensor', ack_wait = env('ACK_WAIT'),\n"
+             "    durable = 'rule_executor_' .. partition, batch = 25,\n"
+             "    filter = { 'sensors.value.' .. partition .. '.>' } }\n"
+             "end\n"
+             "return { nats = { url = env('NATS_URL') },\n%s  sources = sources }\n",
+             streams);
+    harness_write_file(h, "tidemill.lua", text);
+    write_rule(h, "if msg.data.n == 3000 and msg.delivered == 1 then\n"
+                  "  mill.log.info('holding it')\n"
+                  "  mill.sleep(100)\n"
+                  "end");
+    struct course course;
+    begin(&course, h, "4s"); /* time for the next reading of that sensor to come first */
+    replace(&course, find_who_says(&course, "holding it"));
+    finish(&course);
+    expect_no_order(h);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        harness_test_with(test_each_sensor_is_seen_in_order_by_one_process,
+        harness_test_with(test_each_sensors_alerts_are_in_order_whichever_process_is_killed,
                           .server_config = MAPPING),
+        harness_test_with(test_a_reading_that_is_tried_again_keeps_its_place,
+                          .server_config = MAPPING),
+        harness_test(test_three_processes_on_one_durable_have_no_order),
+        harness_test_with(
+            test_partitions_with_many_readings_at_a_time_lose_their_order_with_a_process,
+            .server_config = MAPPING),
     };
     return cmocka_run_group_tests_name("partitions", tests, NULL, NULL);
 }
