@@ -54,9 +54,9 @@ SOAK              := $(patsubst tests/soak/%.c,$(BUILD)/tests/soak/%.o,\
 
 # What the runner of the benchmark is made of, and the programs it compares tidemill with.
 BENCH             := $(patsubst %,$(BUILD)/bench/%.o,run stage trial usage workload samples latency \
-                       reading socket compare grow downstream) \
+                       reading socket rounds compare grow downstream) \
                      $(patsubst %,$(BUILD)/tests/integration/%.o,server process loopback)
-REFERENCES        := $(patsubst %,$(BUILD)/bench/%,floor fetch drain)
+REFERENCES        := $(patsubst %,$(BUILD)/bench/%,floor fetch drain throttle)
 
 # What the count of instructions is made of: always built in the same way, whatever OPT and CFLAGS say.
 COUNTED           := $(patsubst %.c,$(BUILD)/counted/%.o,bench/instructions.c src/mill/rehearsal.c \
@@ -142,7 +142,7 @@ lint: setup ## format check, static analysis, shell and Lua lint, the include ru
 	@scripts/setup lint
 	@scripts/lint
 
-bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= PROGRAMS=)
+bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= PROGRAMS= BATCH=)
 	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/bench/run $(REFERENCES)
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/bench/run $(BENCH_FLAGS)
 
@@ -250,6 +250,7 @@ $(BUILD)/bench/json: $(LIBRARY)
 $(BUILD)/bench/run: $(BENCH) $(LIBRARY)
 $(BUILD)/bench/floor: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options reading) $(LIBRARY)
 $(BUILD)/bench/drain: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options) $(LIBRARY)
+$(BUILD)/bench/throttle: $(patsubst %,$(BUILD)/bench/%.o,socket) $(LIBRARY)
 $(BUILD)/bench/fetch: $(patsubst %,$(BUILD)/bench/%.o,options reading) $(LIBRARY)
 
 $(BUILD)/fuzz/obj/%.o: src/%.c

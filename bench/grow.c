@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "rounds.h"
 #include "samples.h"
 #include "scenarios.h"
 #include "trial.h"
@@ -12,21 +13,22 @@ enum { TEXT_SIZE = 1024, NAME_SIZE = 64, CASES_MAX = 8, BURN_US = 50 };
 /* One row of a table. */
 struct row {
     char title[NAME_SIZE];
-    char rules[NAME_SIZE]; /* the folder */
+    char rules[NAME_SIZE];  /* the folder */
+    char stream[NAME_SIZE]; /* "": bench */
     int workers;
-    uint64_t alerts;
+    uint64_t count, alerts;
     struct samples rate, client, server, memory;
 };
 
-static int run_row(struct stage *stage, const struct workload *workload, struct row *row,
-                   struct measure *measure, struct error *err)
+static int run_row(struct stage *stage, struct row *row, struct measure *measure, struct error *err)
 {
     static unsigned trials;
     char name[NAME_SIZE];
     struct trial trial = {
         .program = "tidemill",
+        .stream = row->stream[0] != '\0' ? row->stream : NULL,
         .name = name,
-        .count = workload->count,
+        .count = row->count,
         .alerts = row->alerts,
         .workers = row->workers,
         .rules = row->rules,
@@ -43,15 +45,18 @@ static int run_row(struct stage *stage, const struct workload *workload, struct 
     return 0;
 }
 
-static int run_rounds(struct stage *stage, const struct workload *workload, struct row *rows,
-                      size_t count, int rounds, struct error *err)
+/* The rows of a table, in turns. */
+struct table {
+    struct stage *stage;
+    struct row *rows;
+};
+
+static int run_turn(void *context, size_t index, int round, struct error *err)
 {
+    struct table *table = context;
     struct measure measure;
-    for (int round = 0; round < rounds; round++)
-        for (size_t turn = 0; turn < count; turn++)
-            if (run_row(stage, workload, &rows[(turn + (size_t)round) % count], &measure, err) != 0)
-                return -1;
-    return 0;
+    (void)round;
+    return run_row(table->stage, &table->rows[index], &measure, err);
 }
 
 static void print_rows(const char *head, const struct row *rows, size_t count)
@@ -86,14 +91,17 @@ static int calibrate(struct stage *stage, const struct workload *workload, uint6
 {
     static const uint64_t TRIED = 5000;
     struct measure without, with;
-    struct row row = {.title = "calibrate", .workers = 1, .alerts = workload_alerts(workload)};
+    struct row row = {.title = "calibrate",
+                      .workers = 1,
+                      .count = workload->count,
+                      .alerts = workload_alerts(workload)};
     snprintf(row.rules, sizeof(row.rules), "still");
     if (write_rule(stage, workload, "still", 0, "sensors.value", 0, err) != 0 ||
         write_rule(stage, workload, "tried", 0, "sensors.value", TRIED, err) != 0 ||
-        run_row(stage, workload, &row, &without, err) != 0)
+        run_row(stage, &row, &without, err) != 0)
         return -1;
     snprintf(row.rules, sizeof(row.rules), "tried");
-    if (run_row(stage, workload, &row, &with, err) != 0)
+    if (run_row(stage, &row, &with, err) != 0)
         return -1;
     if (with.client_us <= without.client_us)
         return error_set(err, "the loop takes no time: this machine can't be measured now");
@@ -107,6 +115,7 @@ int scenario_workers(struct stage *stage, const struct plan *plan, struct error 
     static struct row rows[CASES_MAX];
     size_t count = sizeof(workers) / sizeof(*workers);
     struct workload workload = plan->workload;
+    struct table table = {.stage = stage, .rows = rows};
     uint64_t turns = 0;
     workload.count = workload.count > 0 ? workload.count : 40000;
     if (stage_stream(stage, "bench", "sensors.>", "", err) != 0 ||
@@ -117,9 +126,10 @@ int scenario_workers(struct stage *stage, const struct plan *plan, struct error 
         snprintf(rows[i].title, sizeof(rows[i].title), "%d", workers[i]);
         snprintf(rows[i].rules, sizeof(rows[i].rules), "burn");
         rows[i].workers = workers[i];
+        rows[i].count = workload.count;
         rows[i].alerts = workload_alerts(&workload);
     }
-    if (run_rounds(stage, &workload, rows, count, plan->rounds, err) != 0)
+    if (rounds_run(plan->rounds, count, run_turn, &table, err) != 0)
         return -1;
     printf("\nA rule that burns %d us (%" PRIu64 " turns of an empty loop), %" PRIu64
            " readings; medians of %d rounds\n\n",
@@ -130,57 +140,51 @@ int scenario_workers(struct stage *stage, const struct plan *plan, struct error 
 
 /* --- rules --- */
 
-/* `rules` rules, each on a subject of its own; the readings go round over the subjects. */
-static int run_distinct(struct stage *stage, const struct plan *plan, size_t rules, struct row *row,
-                        struct error *err)
+/*
+ * A row with `rules` rules and a stream of its own, so that the rows can take turns. The readings go
+ * round over `subjects` subjects, and each rule wants one, the same ones again when there are more rules.
+ */
+static int make_rules(struct stage *stage, const struct plan *plan, size_t rules, size_t subjects,
+                      struct row *row, struct error *err)
 {
     struct workload workload = plan->workload;
-    workload.subjects = rules;
-    snprintf(row->title, sizeof(row->title), "%zu on distinct subjects", rules);
-    snprintf(row->rules, sizeof(row->rules), "rules_%zu", rules);
+    char root[NAME_SIZE], all[NAME_SIZE];
+    snprintf(root, sizeof(root), "sensors_%zu_%zu", rules, subjects);
+    snprintf(all, sizeof(all), "%.40s.>", root);
+    workload.root = root;
+    workload.subjects = subjects;
+    snprintf(row->title, sizeof(row->title), "%zu on %s", rules,
+             subjects == rules ? "distinct subjects" : "the same subject");
+    snprintf(row->rules, sizeof(row->rules), "rules_%zu_%zu", rules, subjects);
+    snprintf(row->stream, sizeof(row->stream), "%s", root);
     row->workers = 1;
-    row->alerts = workload_alerts(&workload);
+    row->count = workload.count;
+    row->alerts = rules / subjects * workload_alerts(&workload);
     for (size_t i = 0; i < rules; i++) {
         char subject[NAME_SIZE];
-        workload_subject(&workload, i, subject, sizeof(subject));
+        workload_subject(&workload, i % subjects, subject, sizeof(subject));
         if (write_rule(stage, &workload, row->rules, i, subject, 0, err) != 0)
             return -1;
     }
-    if (stage_stream(stage, "bench", "sensors.>", "", err) != 0 ||
-        stage_fill(stage, &workload, err) != 0)
+    if (stage_stream(stage, row->stream, all, "", err) != 0)
         return -1;
-    return run_rounds(stage, &workload, row, 1, plan->rounds, err);
-}
-
-/* Ten rules that all want every reading. */
-static int run_same(struct stage *stage, const struct plan *plan, struct row *row,
-                    struct error *err)
-{
-    const size_t rules = 10;
-    snprintf(row->title, sizeof(row->title), "%zu on the same subject", rules);
-    snprintf(row->rules, sizeof(row->rules), "rules_same");
-    row->workers = 1;
-    row->alerts = rules * workload_alerts(&plan->workload);
-    for (size_t i = 0; i < rules; i++)
-        if (write_rule(stage, &plan->workload, row->rules, i, "sensors.value", 0, err) != 0)
-            return -1;
-    if (stage_stream(stage, "bench", "sensors.>", "", err) != 0 ||
-        stage_fill(stage, &plan->workload, err) != 0)
-        return -1;
-    return run_rounds(stage, &plan->workload, row, 1, plan->rounds, err);
+    return stage_fill(stage, &workload, err);
 }
 
 int scenario_rules(struct stage *stage, const struct plan *plan, struct error *err)
 {
-    static const size_t rules[] = {1, 10, 100, 1000};
+    static const struct {
+        size_t rules, subjects;
+    } cases[] = {{1, 1}, {10, 10}, {100, 100}, {1000, 1000}, {10, 1}};
     static struct row rows[CASES_MAX];
-    size_t count = 0;
+    size_t count = sizeof(cases) / sizeof(*cases);
+    struct table table = {.stage = stage, .rows = rows};
     struct plan own = *plan;
     own.workload.count = plan->workload.count > 0 ? plan->workload.count : 100000;
-    for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
-        if (run_distinct(stage, &own, rules[i], &rows[count++], err) != 0)
+    for (size_t i = 0; i < count; i++)
+        if (make_rules(stage, &own, cases[i].rules, cases[i].subjects, &rows[i], err) != 0)
             return -1;
-    if (run_same(stage, &own, &rows[count++], err) != 0)
+    if (rounds_run(plan->rounds, count, run_turn, &table, err) != 0)
         return -1;
     printf("\n%" PRIu64
            " readings, each wanted by one rule of many, and by ten of ten; medians of %d "
@@ -198,11 +202,11 @@ int scenario_million(struct stage *stage, const struct plan *plan, struct error 
     struct row row = {.title = "million", .rules = "rules", .workers = 1};
     struct measure measure;
     workload.count = workload.count > 0 ? workload.count : 1000000;
+    row.count = workload.count;
     row.alerts = workload_alerts(&workload);
     if (write_rule(stage, &workload, "rules", 0, "sensors.value", 0, err) != 0 ||
         stage_stream(stage, "bench", "sensors.>", "", err) != 0 ||
-        stage_fill(stage, &workload, err) != 0 ||
-        run_row(stage, &workload, &row, &measure, err) != 0)
+        stage_fill(stage, &workload, err) != 0 || run_row(stage, &row, &measure, err) != 0)
         return -1;
     printf("\n%" PRIu64 " readings in one run\n\n"
            "| msg/s | RSS MB at the first pull | half-way | at the end | peak |\n"

@@ -15,7 +15,8 @@ static const int64_t LAST_NS = 10 * NS_PER_S; /* in which the last alerts must c
 
 struct course {
     struct socket *socket;
-    int64_t *sent_ns; /* by number */
+    const char *subject; /* of the readings */
+    int64_t *sent_ns;    /* by number; clock_wall_ns, as the kernel's stamps are */
     double *took_ms;
     size_t count, sent, seen;
 };
@@ -28,8 +29,8 @@ static int send_reading(struct course *course, struct error *err)
                         "{\"sensor_id\":\"boiler-07\",\"value\":%zu,\"unit\":\"C\",\"battery\":87,"
                         "\"rssi\":-71,\"ok\":true,\"site\":\"north\",\"firmware\":\"2.4.1\"}",
                         course->sent);
-    socket_publish(course->socket, "sensors.value", NULL, payload, (size_t)size);
-    course->sent_ns[course->sent++] = clock_monotonic_ns();
+    socket_publish(course->socket, course->subject, NULL, payload, (size_t)size);
+    course->sent_ns[course->sent++] = clock_wall_ns();
     return socket_flush(course->socket, err);
 }
 
@@ -38,7 +39,7 @@ static int take_alerts(struct course *course, struct error *err)
 {
     struct socket_message message;
     int status;
-    int64_t now_ns = clock_monotonic_ns();
+    int64_t arrived_ns = socket_arrived_ns(course->socket);
     while ((status = socket_next(course->socket, &message, err)) > 0) {
         struct reading reading;
         if (reading_find(&reading, message.payload, message.payload_size) != 0 ||
@@ -48,7 +49,7 @@ static int take_alerts(struct course *course, struct error *err)
         size_t number = (size_t)reading.number;
         if (course->took_ms[number] == 0)
             course->seen++;
-        course->took_ms[number] = (double)(now_ns - course->sent_ns[number]) / 1e6;
+        course->took_ms[number] = (double)(arrived_ns - course->sent_ns[number]) / 1e6;
     }
     return status;
 }
@@ -90,9 +91,10 @@ static void compute(const struct course *course, struct latency *latency)
     latency->max_ms = took[count - 1];
 }
 
-int latency_measure(struct stage *stage, int seconds, struct latency *latency, struct error *err)
+static int measure(struct stage *stage, const char *readings, const char *alerts, int seconds,
+                   struct latency *latency, struct error *err)
 {
-    struct course course = {.count = (size_t)(seconds + 1) * LATENCY_RATE};
+    struct course course = {.subject = readings, .count = (size_t)(seconds + 1) * LATENCY_RATE};
     int status = -1;
     prctl(PR_SET_TIMERSLACK, 1UL); /* or each wait ends 50 us late */
     course.sent_ns = calloc(course.count, sizeof(*course.sent_ns));
@@ -102,9 +104,11 @@ int latency_measure(struct stage *stage, int seconds, struct latency *latency, s
     else
         status = socket_open(&course.socket, stage_url(stage), err);
     if (status == 0) {
-        socket_printf(course.socket, "SUB alerts.high %d\r\n", ALERT_SID);
+        socket_printf(course.socket, "SUB %s %d\r\n", alerts, ALERT_SID);
         status = socket_barrier(course.socket, err);
     }
+    if (status == 0)
+        status = socket_stamp(course.socket, err);
     if (status == 0)
         status = run(&course, err);
     if (status == 0)
@@ -113,4 +117,15 @@ int latency_measure(struct stage *stage, int seconds, struct latency *latency, s
     free(course.sent_ns);
     free(course.took_ms);
     return status;
+}
+
+int latency_measure(struct stage *stage, int seconds, struct latency *latency, struct error *err)
+{
+    return measure(stage, "sensors.value", "alerts.high", seconds, latency, err);
+}
+
+int latency_measure_echo(struct stage *stage, int seconds, struct latency *latency,
+                         struct error *err)
+{
+    return measure(stage, "echo", "echo", seconds, latency, err);
 }

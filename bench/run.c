@@ -23,7 +23,7 @@ const struct scenario scenarios[] = {
     {"workers", "1, 2 and 4 workers with a rule that burns 50 us", scenario_workers},
     {"rules", "1 to 1,000 rules on distinct subjects, 10 on the same", scenario_rules},
     {"million", "a million readings: is memory flat?", scenario_million},
-    {"downstream", "an alerts stream that takes nothing: do pulls stop?", scenario_downstream},
+    {"downstream", "an alerts stream that takes nothing, or is slow", scenario_downstream},
     {NULL, NULL, NULL},
 };
 
@@ -36,7 +36,8 @@ static int usage(void)
     for (const struct scenario *scenario = scenarios; scenario->name != NULL; scenario++)
         fprintf(stderr, "  %-11s %s\n", scenario->name, scenario->what);
     fprintf(stderr, "programs: tidemill tidemill-cumulative tidemill-cjson floor fetch drain "
-                    "drain-cumulative\n");
+                    "drain-cumulative\n"
+                    "          each may be followed by @BATCH: tidemill@2000\n");
     return -1;
 }
 
@@ -45,23 +46,36 @@ static int usage(void)
 struct settings {
     const struct scenario *scenario;
     struct plan plan;
-    char *programs; /* what the plan's names point into */
 };
 
-static int read_programs(struct settings *settings, const char *names)
+/* PROGRAM or PROGRAM@BATCH */
+static int add_contestant(struct plan *plan, const char *label)
 {
-    char *rest = NULL;
-    settings->programs = strdup(names);
-    settings->plan.program_count = 0;
-    if (settings->programs == NULL)
-        return -1;
-    for (char *name = strtok_r(settings->programs, " ,", &rest); name != NULL;
-         name = strtok_r(NULL, " ,", &rest)) {
-        if (!trial_knows(name) || settings->plan.program_count == PROGRAMS_MAX)
-            return usage();
-        settings->plan.programs[settings->plan.program_count++] = name;
-    }
-    return settings->plan.program_count > 0 ? 0 : usage();
+    struct contestant *contestant = &plan->contestants[plan->contestant_count];
+    const char *at = strchr(label, '@');
+    char *end = NULL;
+    if (plan->contestant_count == CONTESTANTS_MAX || strlen(label) >= LABEL_SIZE)
+        return usage();
+    snprintf(contestant->label, LABEL_SIZE, "%s", label);
+    snprintf(contestant->program, LABEL_SIZE, "%.*s", (int)strcspn(label, "@"), label);
+    contestant->batch = at != NULL ? (int)strtol(at + 1, &end, 10) : 0;
+    if (!trial_knows(contestant->program) ||
+        (at != NULL && (contestant->batch < 1 || *end != '\0')))
+        return usage();
+    plan->contestant_count++;
+    return 0;
+}
+
+static int read_programs(struct plan *plan, const char *labels)
+{
+    char text[LINE_SIZE], *rest = NULL;
+    int status = 0;
+    snprintf(text, sizeof(text), "%s", labels);
+    plan->contestant_count = 0;
+    for (char *label = strtok_r(text, " ,", &rest); status == 0 && label != NULL;
+         label = strtok_r(NULL, " ,", &rest))
+        status = add_contestant(plan, label);
+    return status;
 }
 
 static int read_scenario(struct settings *settings, const char *name)
@@ -131,11 +145,13 @@ static int read_settings(struct settings *settings, int argc, char **argv)
             plan->batch = (int)strtol(optarg, NULL, 10);
             break;
         case 'p':
-            status = read_programs(settings, optarg);
+            status = read_programs(plan, optarg);
             break;
         default:
             return usage();
         }
+    if (status == 0 && plan->contestant_count == 0)
+        status = read_programs(plan, "tidemill floor fetch drain");
     if (status != 0)
         return -1;
     set_defaults(settings);
@@ -200,12 +216,9 @@ static void print_machine(const struct stage *stage)
 int main(int argc, char **argv)
 {
     static struct stage stage;
-    struct settings settings = {
+    static struct settings settings = {
         .scenario = &scenarios[0],
-        .plan = {.workload = {.bytes = WORKLOAD_SMALL, .alerts = 10, .subjects = 1},
-                 .seconds = 10,
-                 .programs = {"tidemill", "floor", "fetch", "drain"},
-                 .program_count = 4},
+        .plan = {.workload = {.bytes = WORKLOAD_SMALL, .alerts = 10, .subjects = 1}, .seconds = 10},
     };
     struct error err;
     if (read_settings(&settings, argc, argv) != 0)
@@ -218,6 +231,5 @@ int main(int argc, char **argv)
     if (status != 0)
         fprintf(stderr, "bench: %s\n", err.text);
     stage_close(&stage);
-    free(settings.programs);
     return status == 0 ? 0 : 1;
 }

@@ -14,15 +14,22 @@
  * or did the wrong work; there is no table then.
  */
 
-enum { PROGRAMS_MAX = 8 };
+enum { CONTESTANTS_MAX = 12, LABEL_SIZE = 40 };
+
+/* A program that is compared, "floor", or "floor@2000" to say its batch as well. */
+struct contestant {
+    char label[LABEL_SIZE];
+    char program[LABEL_SIZE]; /* as in trial_knows */
+    int batch;                /* 0: the plan's */
+};
 
 struct plan {
     struct workload workload; /* count 0: the scenario's own */
     int rounds;
-    int batch;   /* of the reference programs; 0: theirs */
+    int batch;   /* messages per request, of all programs; 0: what each does by itself */
     int seconds; /* of the scenarios that take a time, not a number of messages */
-    const char *programs[PROGRAMS_MAX];
-    size_t program_count;
+    struct contestant contestants[CONTESTANTS_MAX];
+    size_t contestant_count;
 };
 
 struct scenario {

@@ -29,6 +29,8 @@ struct socket {
     uint64_t pongs;
     uint64_t requests;
     bool answers; /* subscribed to the answers of requests */
+    bool stamps;  /* the kernel says when something arrived */
+    int64_t arrived_ns;
 };
 
 /* --- what goes out --- */
@@ -113,14 +115,56 @@ static int wait_readable(const struct socket *socket, int64_t deadline_ns)
     return ppoll(&readable, 1, &left, NULL) > 0;
 }
 
+int socket_stamp(struct socket *socket, struct error *err)
+{
+    int on = 1;
+    socket->stamps = true;
+    if (setsockopt(socket->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) != 0)
+        return error_set(err, "SO_TIMESTAMPNS: %s", strerror(errno));
+    return 0;
+}
+
+int64_t socket_arrived_ns(const struct socket *socket)
+{
+    return socket->arrived_ns;
+}
+
+/* Of several segments read at once the kernel gives the time of the last one. */
+static ssize_t receive_stamped(struct socket *socket)
+{
+    char control[128];
+    struct timespec stamp;
+    struct iovec room = {.iov_base = socket->in + socket->read,
+                         .iov_len = socket->in_room - socket->read};
+    struct msghdr head = {.msg_iov = &room,
+                          .msg_iovlen = 1,
+                          .msg_control = control,
+                          .msg_controllen = sizeof(control)};
+    ssize_t size = recvmsg(socket->fd, &head, 0);
+    socket->arrived_ns = clock_wall_ns();
+    for (struct cmsghdr *part = size > 0 ? CMSG_FIRSTHDR(&head) : NULL; part != NULL;
+         part = CMSG_NXTHDR(&head, part))
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_TIMESTAMPNS) {
+            memcpy(&stamp, CMSG_DATA(part), sizeof(stamp));
+            socket->arrived_ns = stamp.tv_sec * NS_PER_S + stamp.tv_nsec;
+        }
+    return size;
+}
+
+static ssize_t receive(struct socket *socket)
+{
+    if (socket->stamps)
+        return receive_stamped(socket);
+    return recv(socket->fd, socket->in + socket->read, socket->in_room - socket->read, 0);
+}
+
 int socket_read(struct socket *socket, int64_t deadline_ns, struct error *err)
 {
     make_room(socket);
     for (;;) {
         if (deadline_ns >= 0 && !wait_readable(socket, deadline_ns))
             return 0;
-        ssize_t size =
-            recv(socket->fd, socket->in + socket->read, socket->in_room - socket->read, 0);
+        ssize_t size = receive(socket);
         if (size > 0) {
             socket->read += (size_t)size;
             return 1;

@@ -59,6 +59,13 @@ int socket_flush(struct socket *socket, struct error *err);
  */
 int socket_read(struct socket *socket, int64_t deadline_ns, struct error *err);
 
+/*
+ * Asks the kernel for the time at which bytes arrive, whenever they are read: from then on
+ * socket_arrived_ns is that of the last ones that socket_read has brought (clock_wall_ns).
+ */
+int socket_stamp(struct socket *socket, struct error *err);
+int64_t socket_arrived_ns(const struct socket *socket);
+
 /* The next message that is whole. 0: there is none, read again. -1: the server complains. */
 int socket_next(struct socket *socket, struct socket_message *message, struct error *err);
 

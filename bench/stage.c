@@ -106,17 +106,29 @@ void stage_delete_stream(struct stage *stage, const char *name)
     ask(stage, subject, "", answer, &gone); /* it need not be there */
 }
 
-int stage_stream(struct stage *stage, const char *name, const char *subjects, const char *more,
-                 struct error *err)
+static int configure(struct stage *stage, const char *verb, const char *name, const char *subjects,
+                     const char *more, struct error *err)
 {
     char subject[128], config[1024], answer[ANSWER_SIZE];
-    stage_delete_stream(stage, name);
-    snprintf(subject, sizeof(subject), "STREAM.CREATE.%s", name);
+    snprintf(subject, sizeof(subject), "STREAM.%s.%s", verb, name);
     snprintf(config, sizeof(config),
              "{\"name\":\"%s\",\"subjects\":[\"%s\"],\"storage\":\"file\",\"retention\":\"limits\","
              "\"num_replicas\":1%s}",
              name, subjects, more);
     return ask(stage, subject, config, answer, err);
+}
+
+int stage_stream(struct stage *stage, const char *name, const char *subjects, const char *more,
+                 struct error *err)
+{
+    stage_delete_stream(stage, name);
+    return configure(stage, "CREATE", name, subjects, more, err);
+}
+
+int stage_update_stream(struct stage *stage, const char *name, const char *subjects,
+                        const char *more, struct error *err)
+{
+    return configure(stage, "UPDATE", name, subjects, more, err);
 }
 
 int stage_consumer(struct stage *stage, const char *stream, const char *durable, bool cumulative,

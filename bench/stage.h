@@ -31,6 +31,9 @@ pid_t stage_server_id(const struct stage *stage);
 /* Creates a file stream; one of that name is deleted first. `more` is JSON (",..." or ""). */
 int stage_stream(struct stage *stage, const char *name, const char *subjects, const char *more,
                  struct error *err);
+/* Gives it another configuration. */
+int stage_update_stream(struct stage *stage, const char *name, const char *subjects,
+                        const char *more, struct error *err);
 void stage_delete_stream(struct stage *stage, const char *name);
 
 /* Creates a durable with explicit acks, or AckPolicy all. */

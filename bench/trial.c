@@ -52,22 +52,30 @@ bool trial_raises_alerts(const char *program)
 
 /* --- starting and stopping --- */
 
-static int start_tidemill(struct stage *stage, const struct trial *trial, const char *stream,
+static const char *stream_of(const struct trial *trial)
+{
+    return trial->stream != NULL ? trial->stream : "bench";
+}
+
+static int start_tidemill(struct stage *stage, const struct trial *trial,
                           struct process_options *options, struct process **process,
                           struct error *err)
 {
-    char config[1024], url[TEXT_SIZE], name[TEXT_SIZE];
+    char config[1024], url[TEXT_SIZE], name[TEXT_SIZE], batch[32] = "";
     const char *program = getenv("TIDEMILL");
+    if (trial->batch > 0)
+        snprintf(batch, sizeof(batch), ", batch = %d", trial->batch);
     snprintf(config, sizeof(config),
              "return {\n"
              "  sources = { { stream = \"%s\", durable = \"%s\", workers = %d, ack = \"%s\",\n"
-             "                format = \"%s\" } },\n"
+             "                format = \"%s\"%s%s } },\n"
              "  rules = { dir = \"%s\" },\n"
              "  http = false,\n"
              "}\n",
-             stream, trial->name, trial->workers,
+             stream_of(trial), trial->name, trial->workers,
              is_cumulative(trial->program) ? "cumulative" : "each",
-             trial_decodes_with_cjson(trial->program) ? "raw" : "json", trial->rules);
+             trial_decodes_with_cjson(trial->program) ? "raw" : "json", batch,
+             trial->source != NULL ? trial->source : "", trial->rules);
     snprintf(name, sizeof(name), "%s.lua", trial->name);
     snprintf(url, sizeof(url), "NATS_URL=%s", stage_url(stage));
     const char *const argv[] = {program != NULL ? program : "tidemill", "run", "-c", name, NULL};
@@ -80,42 +88,57 @@ static int start_tidemill(struct stage *stage, const struct trial *trial, const 
     return process_open(process, options, err);
 }
 
-/* A reference program lies beside the runner. */
-static int start_reference(struct stage *stage, const struct trial *trial, const char *stream,
+void trial_beside(const char *program, char *path, size_t size)
+{
+    char own[PATH_SIZE];
+    ssize_t read = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    own[read > 0 ? read : 0] = '\0';
+    snprintf(path, size, "%s/%s", dirname(own), program);
+}
+
+static int start_reference(struct stage *stage, const struct trial *trial,
                            struct process_options *options, struct process **process,
                            struct error *err)
 {
-    char own[PATH_SIZE], program[PATH_SIZE + TEXT_SIZE], limit[16], count[24], batch[16];
-    const char *dash = strchr(trial->program, '-');
-    int size = dash == NULL ? (int)strlen(trial->program) : (int)(dash - trial->program);
-    ssize_t read = readlink("/proc/self/exe", own, sizeof(own) - 1);
-    own[read > 0 ? read : 0] = '\0';
-    snprintf(program, sizeof(program), "%s/%.*s", dirname(own), size, trial->program);
+    char program[TEXT_SIZE], path[PATH_SIZE + TEXT_SIZE], limit[16], count[24], batch[16];
+    snprintf(program, sizeof(program), "%s", trial->program);
+    program[strcspn(program, "-")] = '\0';
+    trial_beside(program, path, sizeof(path));
     snprintf(limit, sizeof(limit), "%d", trial->limit);
     snprintf(count, sizeof(count), "%" PRIu64, trial->count);
     snprintf(batch, sizeof(batch), "%d", trial->batch > 0 ? trial->batch : 500);
-    const char *const argv[] = {
-        program,     "--url",   stage_url(stage),
-        "--stream",  stream,    "--durable",
-        trial->name, "--limit", limit,
-        "--count",   count,     "--batch",
-        batch,       "--hold",  is_cumulative(trial->program) ? "--cumulative" : NULL,
-        NULL};
+    const char *const argv[] = {path,
+                                "--url",
+                                stage_url(stage),
+                                "--stream",
+                                stream_of(trial),
+                                "--durable",
+                                trial->name,
+                                "--limit",
+                                limit,
+                                "--count",
+                                count,
+                                "--batch",
+                                batch,
+                                "--hold",
+                                is_cumulative(trial->program) ? "--cumulative" : NULL,
+                                NULL};
     options->argv = argv;
-    if (stage_consumer(stage, stream, trial->name, is_cumulative(trial->program), err) != 0)
+    if (stage_consumer(stage, stream_of(trial), trial->name, is_cumulative(trial->program), err) !=
+        0)
         return -1;
     return process_open(process, options, err);
 }
 
-int trial_start(struct stage *stage, const struct trial *trial, const char *stream,
-                struct process **process, struct error *err)
+int trial_start(struct stage *stage, const struct trial *trial, struct process **process,
+                struct error *err)
 {
     char log[PATH_SIZE];
     struct process_options options = {.folder = stage->folder, .log = log};
     snprintf(log, sizeof(log), "%s/%s.log", stage->folder, trial->name);
     *process = NULL;
-    return (is_tidemill(trial->program) ? start_tidemill : start_reference)(stage, trial, stream,
-                                                                            &options, process, err);
+    return (is_tidemill(trial->program) ? start_tidemill : start_reference)(stage, trial, &options,
+                                                                            process, err);
 }
 
 /* The end of what it has written. */
@@ -183,18 +206,23 @@ static int wait_alive(struct stage *stage, struct process *process, int64_t pati
     }
 }
 
+void trial_pull_subject(const struct trial *trial, char *subject, size_t size)
+{
+    snprintf(subject, size, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream_of(trial), trial->name);
+}
+
 static int watch_all(struct stage *stage, const struct trial *trial, struct error *err)
 {
     char subject[256];
-    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.bench.%s", trial->name);
+    trial_pull_subject(trial, subject, sizeof(subject));
     if (trial_watch(stage, subject, FIRST_PULL_SID, 1, err) != 0)
         return -1;
-    snprintf(subject, sizeof(subject), "$JS.ACK.bench.%s.*.%" PRIu64 ".>", trial->name,
-             trial->count / 2);
+    snprintf(subject, sizeof(subject), "$JS.ACK.%s.%s.*.%" PRIu64 ".>", stream_of(trial),
+             trial->name, trial->count / 2);
     if (trial_watch(stage, subject, MIDDLE_SID, 1, err) != 0)
         return -1;
-    snprintf(subject, sizeof(subject), "$JS.ACK.bench.%s.*.%" PRIu64 ".>", trial->name,
-             trial->count);
+    snprintf(subject, sizeof(subject), "$JS.ACK.%s.%s.*.%" PRIu64 ".>", stream_of(trial),
+             trial->name, trial->count);
     return trial_watch(stage, subject, LAST_ACK_SID, 1, err);
 }
 
@@ -230,7 +258,7 @@ static int wait_settled(struct stage *stage, struct process *process, const stru
     int64_t deadline_ns = clock_monotonic_ns() + RUN_NS;
     for (;;) {
         struct stage_consumer_state state;
-        if (stage_consumer_state(stage, "bench", trial->name, &state, err) != 0)
+        if (stage_consumer_state(stage, stream_of(trial), trial->name, &state, err) != 0)
             return -1;
         if (state.delivered == trial->count && state.pending == 0 && state.ack_pending == 0)
             return 0;
@@ -297,7 +325,7 @@ int trial_run(struct stage *stage, const struct trial *trial, struct measure *me
     struct process *process = NULL;
     struct error ignored;
     if (stage_stream(stage, "alerts", "alerts.>", "", err) != 0 ||
-        watch_all(stage, trial, err) != 0 || trial_start(stage, trial, "bench", &process, err) != 0)
+        watch_all(stage, trial, err) != 0 || trial_start(stage, trial, &process, err) != 0)
         return error_prefix(err, "%s", trial->program);
     int status = observe(stage, process, trial, measure, err);
     if (trial_stop(process, status == 0 ? err : &ignored) != 0)
@@ -305,6 +333,6 @@ int trial_run(struct stage *stage, const struct trial *trial, struct measure *me
     if (status == 0)
         status = check_alerts(stage, trial, err);
     if (status == 0)
-        status = stage_delete_consumer(stage, "bench", trial->name, err);
+        status = stage_delete_consumer(stage, stream_of(trial), trial->name, err);
     return status == 0 ? 0 : error_prefix(err, "%s", trial->program);
 }

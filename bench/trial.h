@@ -8,7 +8,7 @@
 #include "stage.h"
 
 /*
- * One program works through the stream "bench" once, through a durable of its own, and is measured
+ * One program works through a stream once, through a durable of its own, and is measured
  * from outside, in the same way whatever program it is:
  *
  * - It begins when its first pull request reaches the server, and ends when the consumer has
@@ -22,14 +22,16 @@
  */
 
 struct trial {
-    const char *program; /* as in program_known */
+    const char *program; /* as in trial_knows */
+    const char *stream;  /* of the readings; NULL: "bench" */
     const char *name;    /* of the durable, made for this trial */
     uint64_t count;      /* readings in the stream */
     uint64_t alerts;     /* that must be there at the end */
     int limit;           /* for those that know no rules */
     int workers;         /* of tidemill */
     const char *rules;   /* its folder of rules, below the stage's */
-    int batch;           /* messages per request of the reference programs; 0: 500 */
+    const char *source;  /* more text for tidemill's source, or NULL */
+    int batch;           /* messages per request; 0: what the program does by itself (500) */
 };
 
 struct measure {
@@ -51,11 +53,17 @@ bool trial_decodes_with_cjson(const char *program);
 bool trial_raises_alerts(const char *program);
 
 /*
- * Starts a program on a durable of `stream`. Its log is NAME.log in the stage's folder. The durable is
- * created, unless the program does so itself.
+ * Starts the program on its durable. Its log is NAME.log in the stage's folder. The durable is created,
+ * unless the program does so itself.
  */
-int trial_start(struct stage *stage, const struct trial *trial, const char *stream,
-                struct process **process, struct error *err);
+int trial_start(struct stage *stage, const struct trial *trial, struct process **process,
+                struct error *err);
+
+/* The path of a program that lies beside the runner. */
+void trial_beside(const char *program, char *path, size_t size);
+
+/* The subject of the durable's pull requests. */
+void trial_pull_subject(const struct trial *trial, char *subject, size_t size);
 
 /* Ends it; -1 when it has ended before, or fails at its end. */
 int trial_stop(struct process *process, struct error *err);

@@ -85,10 +85,11 @@ size_t workload_payload(const struct workload *workload, uint64_t number, char *
 
 void workload_subject(const struct workload *workload, uint64_t number, char *subject, size_t size)
 {
+    const char *root = workload->root != NULL ? workload->root : "sensors";
     if (workload->subjects <= 1)
-        snprintf(subject, size, "sensors.value");
+        snprintf(subject, size, "%s.value", root);
     else
-        snprintf(subject, size, "sensors.%" PRIu64 ".value", number % workload->subjects);
+        snprintf(subject, size, "%s.%" PRIu64 ".value", root, number % workload->subjects);
 }
 
 void workload_rule(const struct workload *workload, const char *subject, uint64_t turns, char *text,

@@ -19,10 +19,11 @@ enum { WORKLOAD_SMALL = 140, WORKLOAD_PAYLOAD_MAX = 64 << 10 };
 
 struct workload {
     uint64_t count;
-    size_t bytes;    /* of a payload, about */
-    int alerts;      /* percent of the readings that raise one */
-    bool cjson;      /* rules take the raw payload and decode it with lua-cjson */
-    size_t subjects; /* 1: all on sensors.value; else sensors.0.value, sensors.1.value, ... */
+    size_t bytes;     /* of a payload, about */
+    int alerts;       /* percent of the readings that raise one */
+    bool cjson;       /* rules take the raw payload and decode it with lua-cjson */
+    size_t subjects;  /* 1: all on sensors.value; else sensors.0.value, sensors.1.value, ... */
+    const char *root; /* what stands there instead of "sensors"; NULL: that */
 };
 
 /* What a value must be above to raise an alert. */
