@@ -132,7 +132,7 @@ coverage: setup ## line coverage of src/ by make test, at least 85 %, per file (
 	@scripts/setup coverage
 	@find $(BUILD)/coverage -name '*.gcda' -delete 2>/dev/null || true
 	@SKIP="script_hardening script_instructions script_bench" HARNESS_PATIENCE=2 \
-	  $(MAKE) --no-print-directory BUILD=$(BUILD)/coverage OPT=-O0 HARDEN= COVERAGE=1 test
+	  $(MAKE) --no-print-directory BUILD=$(BUILD)/coverage OPT=-O1 HARDEN= COVERAGE=1 test
 	@scripts/coverage $(BUILD)/coverage 85
 
 container-check: ## the image and the compose file with a real engine: reload, crash, scale, drain, count

@@ -5,8 +5,7 @@
 
 /*
  * Linked into the build of `make coverage`, with --wrap=_exit: what ends a process without its exit
- * handlers (the watchdog, a second SIGTERM, SIGTERM where nobody has asked for it) would leave no counts
- * behind.
+ * handlers (the watchdog, a signal that nobody has asked for) would leave no counts behind.
  */
 
 _Noreturn void __real__exit(int status);
@@ -18,13 +17,17 @@ _Noreturn void __wrap__exit(int status)
     __real__exit(status);
 }
 
-static void on_term(int number)
+/* Its end is the signal's all the same. */
+static void on_signal(int number)
 {
-    _exit(128 + number);
+    __gcov_dump();
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 /* Before main, which may set its own. */
-__attribute__((constructor)) static void listen_for_term(void)
+__attribute__((constructor)) static void listen_for_signals(void)
 {
-    signal(SIGTERM, on_term);
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
 }
