@@ -136,11 +136,6 @@ void client_close(struct client *client)
     free(client);
 }
 
-const char *client_url(const struct client *client)
-{
-    return client->url;
-}
-
 static struct slot *slot_of(struct client *client, uint64_t sequence)
 {
     return &client->slots[sequence % client->window];

@@ -30,9 +30,6 @@ int client_open(struct client **client, const struct nats_config *config, const 
                 struct error *err);
 void client_close(struct client *client); /* NULL is fine */
 
-/* The server's url, without credentials. Borrowed. */
-const char *client_url(const struct client *client);
-
 /*
  * Publishing. `window` publishes at most are unacknowledged at a time; each has `timeout_ns` to be
  * acknowledged. Call it once, before the first publish.

@@ -20,8 +20,3 @@ void library_close(void)
 {
     nats_CloseAndWait(CLOSE_WAIT_MS);
 }
-
-const char *library_version(void)
-{
-    return nats_GetVersion();
-}

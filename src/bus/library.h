@@ -14,7 +14,4 @@ int library_open(struct error *err);
 /* Closes it, after all connections are closed. */
 void library_close(void);
 
-/* "3.4.1" */
-const char *library_version(void);
-
 #endif

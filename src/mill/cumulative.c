@@ -354,8 +354,3 @@ void cumulative_leave(struct cumulative *cumulative)
     }
     floor_visit_settled(cumulative->floor, 0, tell, &giving_back);
 }
-
-const struct floor *cumulative_floor(const struct cumulative *cumulative)
-{
-    return cumulative->floor;
-}

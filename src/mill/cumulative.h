@@ -61,6 +61,4 @@ void cumulative_reply(struct cumulative *cumulative, uint64_t token,
 /* The end: the last ack; what is settled above it is given back, for the next process to know. */
 void cumulative_leave(struct cumulative *cumulative);
 
-const struct floor *cumulative_floor(const struct cumulative *cumulative);
-
 #endif

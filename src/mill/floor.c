@@ -342,11 +342,6 @@ void floor_ack_answered(struct floor *floor)
     drop_below(floor, floor->acked + 1);
 }
 
-bool floor_ack_under_way(const struct floor *floor)
-{
-    return floor->ack_under_way;
-}
-
 /* --- questions --- */
 
 enum floor_question floor_question(const struct floor *floor)

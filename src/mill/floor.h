@@ -96,7 +96,6 @@ bool floor_next_ack(struct floor *floor, struct floor_ack *ack);
 void floor_ack_sent(struct floor *floor, const struct floor_ack *ack);
 /* The server has answered the ack under way: what it covers is forgotten. */
 void floor_ack_answered(struct floor *floor);
-bool floor_ack_under_way(const struct floor *floor);
 
 /* ---- questions ---- */
 

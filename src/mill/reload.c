@@ -268,11 +268,6 @@ void reload_begin(struct reload *reload, bool only_if_changed)
     uv_queue_work(reload->loop, &reload->work, build_on_pool, on_built);
 }
 
-bool reload_busy(const struct reload *reload)
-{
-    return reload->stage != RELOAD_IDLE;
-}
-
 const char *reload_version(const struct reload *reload)
 {
     return reload->version;

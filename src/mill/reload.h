@@ -56,7 +56,6 @@ void reload_begin(struct reload *reload, bool only_if_changed);
 /* A worker's offer state has changed. */
 void reload_advance(struct reload *reload);
 
-bool reload_busy(const struct reload *reload);
 const char *reload_version(const struct reload *reload);
 size_t reload_rule_count(const struct reload *reload);
 

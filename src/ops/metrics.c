@@ -484,11 +484,6 @@ double metric_counter_value(const struct metric_counter *counter)
     return number_get(&counter->value);
 }
 
-double metric_gauge_value(const struct metric_gauge *gauge)
-{
-    return number_get(&gauge->value);
-}
-
 /* ---- gathering ---- */
 
 int metrics_add_gather(void (*gather)(void *context), void *context, struct error *err)

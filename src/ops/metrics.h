@@ -89,7 +89,6 @@ void metric_gauge_add(struct metric_gauge *gauge, double n);
 void metric_histogram_observe(struct metric_histogram *histogram, double value);
 
 double metric_counter_value(const struct metric_counter *counter);
-double metric_gauge_value(const struct metric_gauge *gauge);
 
 /*
  * Has `gather` called before each rendering, on the thread that renders, one at a time; it sets
