@@ -349,6 +349,18 @@ static void test_differences_come_as_json_too(struct harness *h)
                 "\"new\":[{\"rule\":\"b\",\"verdict\":\"retry\",\"delay\":1}]}\n");
 }
 
+/* --- what handlers say --- */
+
+static void test_warnings_of_handlers_are_told_and_lesser_words_are_not(struct harness *h)
+{
+    set_up(h);
+    write_rule(h, "rules/a.lua", "", "mill.log.warn('mind', msg.data.n) mill.log.info('heard')");
+    harness_feed(h, "in.x", 7, 1, "{\"n\":#}");
+    const char *output = replay(h, 0, NULL);
+    expect_text(h, output, "warn  rule a: mind 7\n");
+    expect_no_text(h, output, "heard");
+}
+
 /* --- trouble --- */
 
 static void test_trouble_has_one_line_and_its_exit_status(struct harness *h)
@@ -400,6 +412,7 @@ int main(void)
         harness_test(test_what_differs_is_shown_per_message),
         harness_test(test_headers_ids_and_the_like_are_compared_and_shown),
         harness_test(test_differences_come_as_json_too),
+        harness_test(test_warnings_of_handlers_are_told_and_lesser_words_are_not),
         harness_test(test_trouble_has_one_line_and_its_exit_status),
         harness_test(test_with_several_streams_one_must_be_named),
     };

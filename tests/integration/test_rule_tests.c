@@ -95,6 +95,17 @@ static void test_a_broken_rule_is_told_with_its_own_line(struct harness *h)
     expect(h, harness_tidemill(h, "test"), 1, "rules/double.lua: unknown key 'subject'");
 }
 
+static void test_what_a_test_file_prints_has_its_name(struct harness *h)
+{
+    write_rule(h);
+    harness_write_file(h, "rules/double_test.lua",
+                       "print('once', 1)\nit('is there', function() print('twice') end)");
+    struct process *process = harness_tidemill(h, "test");
+    assert_int_equal(harness_wait_exit(process, PATIENCE_MS), 0);
+    assert_int_equal(harness_log_count(process, "double_test: once 1\n"), 1);
+    assert_int_equal(harness_log_count(process, "double_test: twice\n"), 1);
+}
+
 static void test_nothing_to_run_ends_with_2(struct harness *h)
 {
     expect(h, harness_tidemill(h, "test"), 2, "tidemill test: rules: No such file or directory\n");
@@ -168,6 +179,7 @@ int main(void)
         harness_test_with(test_a_broken_test_file_fails_and_the_others_run, .no_server = true),
         harness_test_with(test_a_rule_that_is_not_there_is_named, .no_server = true),
         harness_test_with(test_a_broken_rule_is_told_with_its_own_line, .no_server = true),
+        harness_test_with(test_what_a_test_file_prints_has_its_name, .no_server = true),
         harness_test_with(test_nothing_to_run_ends_with_2, .no_server = true),
         harness_test_with(test_wrong_usage_ends_with_2, .no_server = true),
         harness_test_with(test_a_filter_picks_tests_by_name, .no_server = true),

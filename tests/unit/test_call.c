@@ -264,6 +264,21 @@ static void test_sleep_resumes_when_due_and_not_before(void **state)
     assert_int_equal(engine_due_ns(f->engine), -1);
 }
 
+static void test_a_metamethod_of_pairs_may_sleep(void **state)
+{
+    struct fixture *f = *state;
+    open_handler(f, "local seen = ''\n"
+                    "local t = setmetatable({}, { __pairs = function()\n"
+                    "  mill.sleep(1.5) return next, { k = 'v' }, nil end })\n"
+                    "for k, v in pairs(t) do seen = seen .. k .. v end\n"
+                    "assert(seen == 'kv', seen)");
+    send_message(f, "{}");
+    advance(f, 1.4);
+    assert_int_equal(f->end_count, 0);
+    advance(f, 0.1);
+    assert_done(f);
+}
+
 static void test_a_sleep_of_zero_in_a_loop_lets_the_tick_end(void **state)
 {
     struct fixture *f = *state;
@@ -435,6 +450,7 @@ int main(void)
         engine_test(test_match_gives_the_rules_in_the_order_of_their_names),
         engine_test(test_the_activity_names_rule_subject_and_sequence_only_while_running),
         engine_test(test_sleep_resumes_when_due_and_not_before),
+        engine_test(test_a_metamethod_of_pairs_may_sleep),
         engine_test(test_a_sleep_of_zero_in_a_loop_lets_the_tick_end),
         engine_test(test_sleep_works_inside_pcall),
         engine_test(test_sleep_works_inside_a_coroutine_of_the_rule),

@@ -97,6 +97,17 @@ static void test_no_url_is_an_error(void **state)
     expect_error(&wanted, "nats.url: at least one url is needed");
 }
 
+static void test_each_server_may_have_a_login_of_its_own(void **state)
+{
+    (void)state;
+    char *urls[] = {"nats://ann:one@127.0.0.1:4222", "nats://ann:one@127.0.0.1:4223",
+                    "nats://bob:two@127.0.0.1:4224", "nats://token@127.0.0.1:4225"};
+    struct nats_config wanted = config();
+    wanted.urls.items = urls;
+    for (wanted.urls.count = 1; wanted.urls.count <= 4; wanted.urls.count++)
+        expect_built(&wanted);
+}
+
 static void test_servers_are_shown_without_their_passwords(void **state)
 {
     (void)state;
@@ -160,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_a_file_without_certificates_is_named),
         cmocka_unit_test(test_a_certificate_needs_its_key),
         cmocka_unit_test(test_no_url_is_an_error),
+        cmocka_unit_test(test_each_server_may_have_a_login_of_its_own),
         cmocka_unit_test(test_servers_are_shown_without_their_passwords),
         cmocka_unit_test(test_what_waiting_cannot_cure_is_final),
         cmocka_unit_test(test_a_refusal_names_the_credentials_that_were_used),

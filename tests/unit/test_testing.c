@@ -385,6 +385,13 @@ static void test_a_handler_that_waits_over_two_reloads_is_ended(void **state)
               "x.lua:2: two reloads later");
 }
 
+static void test_metrics_and_signs_of_life_go_nowhere(void **state)
+{
+    pass(*state,
+         RULE("mill.counter('seen_total'):inc() msg:in_progress() mill.publish('out', { 1 })"),
+         SEND "expect(#published).to.equal(1)");
+}
+
 static void test_the_clock_of_a_test_does_not_run_backwards(void **state)
 {
     fail_with(*state, RULE(""), "rule:advance(-1)", "seconds from 0 to 1e9 expected");
@@ -455,6 +462,7 @@ int main(void)
         engine_test(test_a_handler_that_waits_finishes_on_the_old_rule),
         engine_test(test_a_reload_that_cannot_keep_the_state_fails_the_test),
         engine_test(test_a_handler_that_waits_over_two_reloads_is_ended),
+        engine_test(test_metrics_and_signs_of_life_go_nowhere),
         engine_test(test_the_clock_of_a_test_does_not_run_backwards),
         engine_test(test_what_is_no_message_is_refused_with_the_field),
         cmocka_unit_test(test_the_tests_of_the_sample_rules_pass),
