@@ -53,19 +53,23 @@ static bool is_port(const char *port)
 
 void config_check_listen(const char *listen, const char *path, struct config_problems *problems)
 {
+    enum { HOST_SIZE_MAX = 255 };
     const char *colon = strrchr(listen, ':');
-    if (colon == NULL || !is_port(colon + 1)) {
+    size_t size = colon != NULL ? (size_t)(colon - listen) : 0;
+    bool bracketed = size >= 2 && *listen == '[' && colon[-1] == ']';
+    size_t inside = bracketed ? 1 : 0; /* where the host begins, and how much is behind it */
+    bool wrong = colon == NULL || !is_port(colon + 1) || size - 2 * inside > HOST_SIZE_MAX;
+    for (size_t i = inside; !wrong && i < size - inside; i++)
+        wrong = listen[i] == '[' || listen[i] == ']';
+    if (wrong)
         section_add_problem(problems, path,
                             "'%.60s' is no address and port (write it like 127.0.0.1:9180)",
                             listen);
-        return;
-    }
-    size_t size = (size_t)(colon - listen);
-    if (size == 0)
+    else if (size == 2 * inside)
         section_add_problem(problems, path,
                             "'%.60s' has no address (0.0.0.0%.6s listens on all of them)", listen,
                             colon);
-    else if (memchr(listen, ':', size) != NULL && (*listen != '[' || colon[-1] != ']'))
+    else if (!bracketed && memchr(listen, ':', size) != NULL)
         section_add_problem(problems, path, "'%.60s' needs brackets: [%.*s]%.6s", listen,
                             size > 60 ? 60 : (int)size, listen, colon);
 }

@@ -515,6 +515,14 @@ static void test_addresses_and_urls_are_checked(void **state)
          "http.listen: 'a:' is no address and port (write it like 127.0.0.1:9180)"},
         {"return { " SOURCE "http = { listen = ':9180' } }",
          "http.listen: ':9180' has no address (0.0.0.0:9180 listens on all of them)"},
+        {"return { " SOURCE "http = { listen = 'a[b:80' } }",
+         "http.listen: 'a[b:80' is no address and port (write it like 127.0.0.1:9180)"},
+        {"return { " SOURCE "http = { listen = '[]:80' } }",
+         "http.listen: '[]:80' has no address (0.0.0.0:80 listens on all of them)"},
+        {"return { " SOURCE "http = { listen = ('a'):rep(256) .. ':80' } }",
+         "http.listen: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' is no "
+         "address "
+         "and port (write it like 127.0.0.1:9180)"},
         {"return { " SOURCE "http = { listen = '::1:9180' } }",
          "http.listen: '::1:9180' needs brackets: [::1]:9180"},
         {"return { " SOURCE "nats = { url = 'http://u:secret@a' } }",
