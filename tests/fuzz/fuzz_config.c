@@ -124,7 +124,8 @@ static void check_config(const struct config *config, bool has_file)
     must(config->rules.timeout_ns < config->rules.hard_timeout_ns);
     must(config->rules.memory >= 1 << 20);
     must(subject_check(config->dead_letter_subject, NULL) == 0);
-    must(config->http_listen == NULL || address_parse(&address, config->http_listen, NULL) == 0);
+    if (config->http_listen != NULL)
+        must(address_parse(&address, config->http_listen, NULL) == 0 && *address.host != '\0');
     must(config->log_level <= LOG_LEVEL_ERROR && config->log_format <= LOG_FORMAT_JSON);
     must(config->log_limits.fold <= INT_MAX && config->log_limits.flood <= INT_MAX);
     must(config->log_limits.interval_ns >= 100 * NS_PER_MS);
