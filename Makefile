@@ -263,7 +263,7 @@ $(BUILD)/fuzz/libtidemill.a: $(FUZZED)
 	$(call say,AR,$@)
 	$(Q)$(AR) qcs $@ $^
 
-$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(BUILD)/fuzz/libtidemill.a
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(BUILD)/fuzz/libtidemill.a
 	$(call say,LINK,$@)
 	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer $(PKG_CFLAGS) -Wl,--as-needed -o $@ $(filter-out %.h,$^) \
 	  $(PKG_LIBS) -lm

@@ -59,9 +59,11 @@ static bool ends_soon(const char *subject, size_t size, const char *text, size_t
     bool too_long = false;
     struct pattern pattern = {.fuel = STEPS_MAX, .look = give_up, .context = &too_long};
     pattern_init(&pattern, subject, size, text, text_size);
-    size_t anchor = text_size > 0 && *text == '^';
-    for (const char *at = subject; at <= subject + size && !too_long; at++)
+    size_t anchor = text_size > 0 && *text == '^'; /* a letter to gmatch */
+    for (const char *at = subject; at <= subject + size && !too_long; at++) {
+        pattern_match(&pattern, at, text);
         pattern_match(&pattern, at, text + anchor);
+    }
     return !too_long;
 }
 
