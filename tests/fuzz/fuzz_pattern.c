@@ -58,11 +58,12 @@ static bool ends_soon(const char *subject, size_t size, const char *text, size_t
 {
     bool too_long = false;
     struct pattern pattern = {.fuel = STEPS_MAX, .look = give_up, .context = &too_long};
-    pattern_init(&pattern, subject, size, text, text_size);
     size_t anchor = text_size > 0 && *text == '^'; /* a letter to gmatch */
     for (const char *at = subject; at <= subject + size && !too_long; at++) {
-        pattern_match(&pattern, at, text);
-        pattern_match(&pattern, at, text + anchor);
+        for (size_t skip = 0; skip <= anchor; skip++) {
+            pattern_init(&pattern, subject, size, text, text_size); /* a fault may be elsewhere */
+            pattern_match(&pattern, at, text + skip);
+        }
     }
     return !too_long;
 }
