@@ -10,24 +10,26 @@ local processes = tonumber(env("PROCESSES", "1"))
 local pod = env("HOSTNAME", ""):match("%-(%d+)$")
 local process = tonumber(env("PROCESS", pod or "0"))
 
+local streams = { { name = "alerts", subjects = { "alerts.>" }, max_age = "30d" } }
 local sources = {}
-for partition = process % processes, PARTITIONS - 1, processes do
-  sources[#sources + 1] = {
-    stream = "clientA_sensor",
-    durable = "rule_executor_" .. partition,
-    filter = { "sensors.value." .. partition .. ".>" },
-    max_ack_pending = 1, -- the next reading comes when this one is settled: that keeps the order
-    ack_wait = env("ACK_WAIT", "10s"), -- so long a partition waits when its process was killed
-    max_deliver = 5,
-  }
+for partition = 0, PARTITIONS - 1 do
+  local stream = "clientA_sensor_" .. partition
+  local subjects = { "sensors.value." .. partition .. ".>" }
+  streams[#streams + 1] = { name = stream, subjects = subjects, max_age = "7d" }
+  if partition % processes == process % processes then
+    sources[#sources + 1] = {
+      stream = stream,
+      durable = "rule_executor",
+      max_ack_pending = 1, -- the next reading comes when this one is settled: that keeps the order
+      ack_wait = env("ACK_WAIT", "10s"), -- so long a partition waits when its process was killed
+      max_deliver = 5,
+    }
+  end
 end
 
 return {
   nats = { url = env("NATS_URL", "nats://127.0.0.1:4222") },
-  streams = {
-    { name = "clientA_sensor", subjects = { "sensors.>" }, max_age = "7d" },
-    { name = "alerts", subjects = { "alerts.>" }, max_age = "30d" },
-  },
+  streams = streams,
   sources = sources,
   rules = { dir = "rules" }, -- they want "sensors.value.*.*"
 }
