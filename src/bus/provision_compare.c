@@ -410,6 +410,11 @@ int consumer_check_fixed(const struct source_config *source, const char *info, s
         return error_set(err,
                          "the existing consumer is a push consumer, and only pull consumers "
                          "can be worked with: choose another durable, or delete that consumer");
+    /* From nats-server 2.11 on. It then answers no request that does not name a group. */
+    if (json_scan_has(info, size, "config.priority_groups.0"))
+        return error_set(err,
+                         "the existing consumer has priority_groups, which tidemill does not ask "
+                         "by: choose another durable, or delete that consumer");
     if (check_start(source, info, size, err) != 0)
         return -1;
     json_scan_string(info, size, "config.ack_policy", policy, sizeof(policy));

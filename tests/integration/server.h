@@ -1,6 +1,7 @@
 #ifndef TIDEMILL_TESTS_SERVER_H
 #define TIDEMILL_TESTS_SERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -36,6 +37,9 @@ int server_end(struct server *server, int signal, int64_t deadline_ns);
 
 /* Writes the configuration file anew with this text. */
 int server_configure(struct server *server, const char *config, struct error *err);
+
+/* Whether the nats-server that tests start is of this version or newer. */
+bool server_at_least(int major, int minor, int patch);
 
 int server_port(const struct server *server);
 const char *server_url(const struct server *server);

@@ -293,8 +293,11 @@ static void test_what_no_update_can_change_is_refused(void **state)
     (void)state;
     static const char info[] = "{\"config\":{" CONFIG_OF_CONSUMER "}}";
     static const char push[] = "{\"config\":{\"deliver_subject\":\"x\"," CONFIG_OF_CONSUMER "}}";
+    static const char groups[] = "{\"config\":{\"priority_policy\":\"overflow\","
+                                 "\"priority_groups\":[\"g\"]," CONFIG_OF_CONSUMER "}}";
     struct source_config wanted = source();
     expect_refusal(&wanted, push, "push consumer");
+    expect_refusal(&wanted, groups, "priority_groups");
     wanted.ack = ACK_CUMULATIVE;
     expect_refusal(&wanted, info, "ack (ack_policy) is all in the configuration and explicit");
     wanted.start = START_LAST;
