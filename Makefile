@@ -78,7 +78,7 @@ FUZZ_FLAGS        := -std=c11 -D_GNU_SOURCE -O1 -gline-tables-only -Wall -Wextra
                      -DTIDEMILL_VERSION='"$(VERSION)"' -fno-omit-frame-pointer \
                      -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: coverage soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
+.PHONY: compat container-check coverage soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -134,6 +134,9 @@ coverage: setup ## line coverage of src/ by make test, at least 85 %, per file (
 	@SKIP="script_hardening script_instructions script_bench" HARNESS_PATIENCE=2 \
 	  $(MAKE) --no-print-directory BUILD=$(BUILD)/coverage OPT=-O1 HARDEN= COVERAGE=1 test
 	@scripts/coverage $(BUILD)/coverage 85
+
+compat: ## all tests in a Debian 13, and the server's with the newest nats-server (TESTS=)
+	@TESTS=$(TESTS) scripts/compat-check
 
 container-check: ## the image and the compose file with a real engine: reload, crash, scale, drain, count
 	@scripts/container-check

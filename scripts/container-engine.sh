@@ -9,6 +9,9 @@
 #
 # Needs from the script that sources it: note TEXT, give_up TEXT and skip TEXT (the last two exit).
 
+# shellcheck source=scripts/debian.sh
+. scripts/debian.sh
+
 docker=()
 compose=()
 engine_folder= # of the engine started here
@@ -104,32 +107,11 @@ engine_image() {
   "$@" "$name"
 }
 
-# Debian's own mirror as this machine's apt knows it.
-engine_mirror() {
-  local mirror
-  # shellcheck disable=SC2016 # these are apt's
-  mirror=$(apt-get indextargets --format '$(ORIGIN)/$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
-    sed -n '/^Debian\/Debian /{s///p;q}')
-  [[ -n $mirror ]] || give_up "apt's sources on this machine name no mirror of Debian"
-  echo "$mirror"
-}
-
 # A base image of Debian 13, made with debootstrap: engine_make_base NAME
 engine_make_base() {
-  local root mirror log began=$SECONDS
-  [[ $(id -u) -eq 0 ]] || give_up "$1 can't be pulled, and making it with debootstrap needs root"
-  command -v debootstrap >/dev/null || scripts/setup container
-  mirror=$(engine_mirror)
-  root=$(mktemp -d "$cache/base.XXXXXX")
-  log=$root.log
-  if ! debootstrap --variant=minbase trixie "$root" "$mirror" >"$log" 2>&1; then
-    tail -n 5 "$log" >&2
-    rm -rf "$root"
-    give_up "debootstrap of Debian 13 failed, see $log"
-  fi
-  tar -C "$root" --exclude='./var/cache/apt/*' --exclude='./var/lib/apt/lists/*' -c . |
-    "${docker[@]}" import -c 'CMD ["bash"]' - "$1" >/dev/null
-  rm -rf "$root" "$log"
+  local began=$SECONDS tar=$cache/debian13.tar
+  [[ -n $(find "$tar" -mtime -30 2>/dev/null) ]] || debian_base "$tar" || give_up "$1 can't be pulled, nor made"
+  "${docker[@]}" import -c 'CMD ["bash"]' - "$1" <"$tar" >/dev/null
   note "$1: can't be pulled; made with debootstrap in $((SECONDS - began)) s"
 }
 
