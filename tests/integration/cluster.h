@@ -34,7 +34,10 @@ int cluster_consumer_leader(struct cluster *cluster, const char *stream, const c
 /* Has the consumer led by another server than number 0; returns which. */
 int cluster_lead_elsewhere(struct cluster *cluster, const char *stream, const char *durable);
 
-/* Waits until the stream has a leader and all its replicas are up to date. */
+/*
+ * Waits until the stream has a leader, which gets what is published at server 0, and all its
+ * replicas are up to date. Its subjects are "<stream>.>".
+ */
 void cluster_wait_in_sync(struct cluster *cluster, const char *stream);
 
 #endif
