@@ -27,8 +27,9 @@ SANITIZED     = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=al
                   -fno-omit-frame-pointer)
 comma        := ,
 
-# COVERAGE=1: each line counts how often it has run.
-COUNTED_LINES = $(if $(COVERAGE),--coverage -fprofile-update=atomic -DCOVERAGE)
+# COVERAGE=1: each line counts how often it has run. Threads may lose counts to each other, but never
+# the first; atomic counters would cost more time than some tests have.
+COUNTED_LINES = $(if $(COVERAGE),--coverage -fprofile-update=single -DCOVERAGE)
 
 # Looked up once, and only when something is compiled (scripts/setup may have to come first).
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
