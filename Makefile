@@ -27,9 +27,8 @@ SANITIZED     = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=al
                   -fno-omit-frame-pointer)
 comma        := ,
 
-# COVERAGE=1: each line counts how often it has run. Threads may lose counts to each other, but never
-# the first; atomic counters would cost more time than some tests have.
-COUNTED_LINES = $(if $(COVERAGE),--coverage -fprofile-update=single -DCOVERAGE)
+# COVERAGE=1: each line counts how often it has run.
+COUNTED_LINES = $(if $(COVERAGE),--coverage -fprofile-update=atomic -DCOVERAGE)
 
 # Looked up once, and only when something is compiled (scripts/setup may have to come first).
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
@@ -129,7 +128,7 @@ tsan: setup ## all tests under ThreadSanitizer
 	  $(call sanitized,tsan,thread,unit_pattern unit_hostile_rules)
 
 # Left out are the scripts that look at how the program is built, or measure it.
-coverage: setup ## line coverage of src/ by make test, at least 85 %, per file (5 min; not in CI)
+coverage: setup ## line coverage of src/ by make test, at least 85 %, per file (6 min; not in CI)
 	@scripts/setup coverage
 	@find $(BUILD)/coverage -name '*.gcda' -delete 2>/dev/null || true
 	@SKIP="script_hardening script_instructions script_bench" HARNESS_PATIENCE=2 \

@@ -14,6 +14,8 @@ enum { SANITIZED = 0 };
 
 #ifdef __SANITIZE_THREAD__
 enum { MEMORY_TELLS = 0, SLOWNESS = 20 };
+#elif defined(COVERAGE) /* lines are counted */
+enum { MEMORY_TELLS = 1, SLOWNESS = 4 };
 #else
 enum { MEMORY_TELLS = 1, SLOWNESS = 1 };
 #endif

@@ -78,7 +78,9 @@ static void reload(struct site *site)
     site->unrest.reloads++;
     write_edition(site);
     process_signal(site->mill, SIGHUP);
-    if (site->second != NULL && site->second_end_ns == 0)
+    /* Before it listens to signals SIGHUP would end it. */
+    if (site->second != NULL && site->second_end_ns == 0 &&
+        process_count_text(site->second, " running: ") > 0)
         process_signal(site->second, SIGHUP);
 }
 
