@@ -88,6 +88,11 @@ static const char *const tables[] = {
     "msg.data",
     "msg.data.list",
     "msg.headers",
+    "msg.data.map",
+    "msg.data.map",
+    "msg.data.rows",
+    "msg.data.rows[%n]",
+    "msg.data.list[5].x",
     "mill",
     "msg",
     "kv",
@@ -162,6 +167,8 @@ static const char *const others[] = {"nil",
                                      "cjson.decode(%s)",
                                      "mill.request(%s, %e, %n)",
                                      "kv:get(%s)",
+                                     "kv:get_json(%s)",
+                                     "require 'm'",
                                      "kv:put(%s, %e)",
                                      "kv:create(%s, %e)",
                                      "kv:update(%s, %e, %n)",
@@ -214,6 +221,7 @@ static const char *const statements[] = {
     "mill.log.info(%e, %e)",
     "mill.log.error(%e)",
     "mill.counter('c', { l = %e }):add(%n)",
+    "mill.counter('c', %t):inc()",
     "mill.gauge(%s, %t):set(%n)",
     "mill.histogram('h'):observe(%n)",
     "rawset(%t, %e, %e)",
@@ -318,9 +326,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                  "local msg = {}\n"
                  "local function work()\n%b%b%b\nend\n"
                  "local function tick()\n%b%b\nend\n"
-                 "return { subjects = { '>' }, every = { 1, tick },\n"
+                 "return { subjects = { '>', 'a.*', 'a.b.>' }, every = { 1, tick },\n"
                  "on_message = function(m) msg = m work() %b end,\n"
                  "on_load = function() %b end, on_unload = function() %b end }\n");
-    run_rule(program.text, program.size, "return 1", 8, size % 4 == 0);
+    run_rule(program.text, program.size, "return { f = type }", 19, size % 4 == 0);
     return 0;
 }

@@ -167,13 +167,31 @@ static void make_folder(void)
 
 #define PAYLOAD(text) .payload = (text), .payload_size = sizeof(text) - 1
 
+/* Large enough to be decoded as it is touched. */
+static const char reading[] =
+    "{\"sensor_id\":\"s1\",\"value\":93.5,\"time\":1732300000123,\"a\":null,\"list\":[1,2,{},[],"
+    "{\"x\":{\"y\":[{\"z\":-0.0},\"\\u00e9\\n\"]},\"x\":1}],\"map\":{\"a\":{\"b\":{\"c\":[[[]]]}},"
+    "\"k\":true,"
+    "\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"},"
+    "\"rows\":[{\"n\":1,\"v\":[1.5,2.5]},{\"n\":2,\"v\":[]},{\"n\":9223372036854775807,\"v\":["
+    "1e300]},"
+    "{\"n\":4,\"v\":{\"deep\":{\"er\":\"x\"}}},{\"n\":5},{\"n\":6}],\"map\":{\"a\":{},\"twice\":[0]"
+    "}}";
+
+static void visit_headers(const struct input *input,
+                          void (*visit)(void *context, const char *name, const char *value),
+                          void *context)
+{
+    (void)input;
+    visit(context, "Nats-Msg-Id", "7");
+    visit(context, "A", "");
+}
+
 static const struct input inputs[INPUTS] = {
-    {.subject = "sensors.value",
-     PAYLOAD("{\"sensor_id\":\"s1\",\"value\":93.5,\"time\":1732300000123,\"list\":[1,2,{}]}"),
-     .delivered = 1},
+    {.subject = "sensors.value", PAYLOAD(reading), .delivered = 1},
     {.subject = "sensors.value", PAYLOAD("{\"a\":"), .delivered = 2},
-    {.subject = "x", PAYLOAD("\0\xff"), .format = PAYLOAD_RAW},
-    {.subject = "a.b.c", PAYLOAD("")},
+    {.subject = "x", PAYLOAD("\0\xff"), .format = PAYLOAD_RAW, .each_header = visit_headers},
+    {.subject = "a.b.c", PAYLOAD(reading), .each_header = visit_headers},
     {.subject = "sensors.sos", PAYLOAD("[[]]"), .delivered = UINT64_MAX},
     {.subject = "y", PAYLOAD("null"), .sequence = 5},
 };
