@@ -39,7 +39,9 @@ static void push_string(lua_State *L, struct choices *choices)
 
 static void push_number(lua_State *L, struct choices *choices)
 {
-    static const double doubles[] = {0.0, -0.0, 0.1, 1e15, 1e22, 5e-324, 1.7976931348623157e308};
+    static const double doubles[] = {
+        0.0,  -0.0, 0.1,      1e15,      1e22, 5e-324, 1.7976931348623157e308,
+        1e14, 1e-5, INFINITY, -INFINITY, NAN};
     int64_t integer;
     double real;
     switch (choose(choices, 6)) {
@@ -47,7 +49,7 @@ static void push_number(lua_State *L, struct choices *choices)
         lua_pushinteger(L, (lua_Integer)choose(choices, 256) - 128);
         return;
     case 1:
-        lua_pushnumber(L, doubles[choose(choices, 7)]);
+        lua_pushnumber(L, doubles[choose(choices, sizeof(doubles) / sizeof(doubles[0]))]);
         return;
     case 2: /* what sensors send */
         choose_bytes(choices, &integer, 3);
@@ -90,7 +92,7 @@ static void push_key(lua_State *L, struct choices *choices, bool is_object)
     else if ((choice < 28) == is_object)
         push_string(L, choices);
     else
-        lua_pushinteger(L, (lua_Integer)choose(choices, 256) - 2);
+        lua_pushinteger(L, (lua_Integer)choose(choices, choice < 20 ? 12 : HOLES_FREE + 24) - 1);
 }
 
 static void push_table(lua_State *L, struct choices *choices, int root, unsigned kind)
