@@ -199,7 +199,8 @@ static struct failure *failure_of(struct call *call)
     return call->failure;
 }
 
-/* Sets the verdict, if there is none yet. `format` may be NULL: an end that needs no words. */
+/* Sets the verdict, if there is none yet. `format` may be NULL: an end that needs no words. It takes
+ * the place of an error that nobody caught, when a pending __close gives it. */
 static void vjudge(struct call *call, lua_State *L, enum outcome outcome, enum cause cause,
                    const char *format, va_list args)
 {
@@ -208,6 +209,7 @@ static void vjudge(struct call *call, lua_State *L, enum outcome outcome, enum c
     call->ended = true;
     call->outcome = outcome;
     call->cause = cause;
+    call->error = call->traceback = NULL;
     if (format != NULL && failure_of(call) != NULL) {
         failure_set(call->failure, L, format, args);
         call->error = call->failure->text;

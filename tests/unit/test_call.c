@@ -153,6 +153,23 @@ static void test_close_variables_run_when_a_call_ends_with_an_error(void **state
     assert_text_contains(f->log, "info x: closed");
 }
 
+static void test_a_close_handler_may_turn_an_error_into_another_verdict(void **state)
+{
+    struct fixture *f = *state;
+    open_handler(f, "local x <close> = setmetatable({}, { __close = function()\n"
+                    "  if msg.raw == 'bad' then msg:reject('late') end msg:retry(2) end })\n"
+                    "error('no')");
+    send_message(f, "{}");
+    assert_int_equal(last_end(f)->outcome, OUTCOME_RETRY);
+    assert_int_equal(last_end(f)->cause, CAUSE_NONE);
+    assert_string_equal(last_end(f)->error, "");
+    assert_string_equal(last_end(f)->traceback, "");
+    send_message(f, "bad");
+    assert_int_equal(last_end(f)->outcome, OUTCOME_REJECT);
+    assert_text_contains(last_end(f)->error, "late");
+    assert_string_equal(last_end(f)->traceback, "");
+}
+
 static void test_a_retry_ends_the_handler_at_once_with_its_delay(void **state)
 {
     struct fixture *f = *state;
@@ -440,6 +457,7 @@ int main(void)
         engine_test(test_the_engine_works_on_after_an_error),
         engine_test(test_an_unfinished_nested_error_leaves_the_coroutine_usable),
         engine_test(test_close_variables_run_when_a_call_ends_with_an_error),
+        engine_test(test_a_close_handler_may_turn_an_error_into_another_verdict),
         engine_test(test_a_retry_ends_the_handler_at_once_with_its_delay),
         engine_test(test_a_retry_cannot_be_caught),
         engine_test(test_a_reject_carries_its_reason_with_file_and_line),
