@@ -31,6 +31,19 @@ static bool is_past_deadline(struct limits *limits)
     return limits->expired;
 }
 
+/*
+ * What may be held when this block has its new size. Since 5.4.5 Lua asks once for a stack that is to
+ * grow, and collects nothing before. So what grows may pass the limit by a little: the next new block
+ * is refused then, and the garbage goes.
+ */
+static size_t ceiling_for(const struct limits *limits, const void *block)
+{
+    size_t ceiling = limits->memory_max + limits->reserve;
+    if (LUA_VERSION_RELEASE_NUM >= 50405 && block != NULL)
+        ceiling += limits->memory_max / 16;
+    return ceiling;
+}
+
 void *limits_alloc(void *context, void *block, size_t old_size, size_t new_size)
 {
     struct limits *limits = context;
@@ -41,7 +54,7 @@ void *limits_alloc(void *context, void *block, size_t old_size, size_t new_size)
         return NULL;
     }
     if (new_size > held) {
-        size_t ceiling = limits->memory_max + limits->reserve;
+        size_t ceiling = ceiling_for(limits, block);
         size_t others = limits->memory_used - held;
         if (new_size > ceiling || others > ceiling - new_size)
             return refuse(limits, new_size);

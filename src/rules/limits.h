@@ -20,7 +20,7 @@
  */
 
 struct limits {
-    size_t memory_max; /* bytes */
+    size_t memory_max; /* bytes; what grows in place may pass it by a sixteenth */
     size_t memory_used;
     size_t reserve;      /* bytes over memory_max while the engine reports a failure */
     size_t refused_size; /* a refusal that Lua answers with a full collection and a second try */

@@ -1,5 +1,7 @@
 #include "unit/engine_fixture.h"
 
+#include "rules/engine_impl.h"
+
 /* No rule outlives its limits, and none harms the next call. */
 
 static void assert_stopped_by(struct fixture *f, enum cause cause)
@@ -148,6 +150,22 @@ static void test_garbage_is_collected_instead_of_counted(void **state)
     run_body(f, "for i = 1, 3000 do local s = ('x'):rep(100000) .. i end");
 }
 
+/* Nothing is collected here before memory is full, and then it is mostly a stack that wants more. */
+static void test_garbage_is_collected_for_a_stack_that_grows_too(void **state)
+{
+    struct fixture *f = *state;
+    f->options.limits.timeout_ns = 20 * NS_PER_S;
+    open_handler(f, "local function depth(n) if n == 0 then return 0 end\n"
+                    "  return 1 + depth(n - 1) end\n"
+                    "for i = 1, 300 do\n"
+                    "  local junk = ('x'):rep(100 * i)\n"
+                    "  assert(coroutine.wrap(depth)(1500) == 1500)\n"
+                    "end");
+    lua_gc(f->engine->L, LUA_GCSTOP);
+    send_message(f, "{}");
+    assert_done(f);
+}
+
 static void test_a_close_handler_cannot_wait_when_its_call_is_over(void **state)
 {
     struct fixture *f = *state;
@@ -238,6 +256,7 @@ int main(void)
         engine_test(test_a_memory_error_replaced_by_a_close_handler_is_still_one),
         engine_test(test_memory_that_a_rule_keeps_fails_its_calls_not_the_process),
         engine_test(test_garbage_is_collected_instead_of_counted),
+        engine_test(test_garbage_is_collected_for_a_stack_that_grows_too),
         engine_test(test_a_close_handler_cannot_wait_when_its_call_is_over),
         engine_test(test_a_close_handler_may_not_undo_a_verdict),
         engine_test(test_a_metamethod_that_never_ends_is_stopped),
