@@ -2,6 +2,7 @@
 
 #include "bus/api.h"
 #include "bus/json_scan.h"
+#include "bus/outgoing.h"
 
 #include <inttypes.h>
 #include <stdio.h>

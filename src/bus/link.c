@@ -15,6 +15,7 @@
 #include "bus/denial.h"
 #include "bus/link_internal.h"
 #include "bus/options.h"
+#include "bus/outgoing.h"
 
 #include <nats/adapters/libuv.h>
 #include <pthread.h>
@@ -24,7 +25,7 @@
 
 enum {
     INBOX_SIZE = 64,
-    SUBJECT_SIZE = 128,
+    SUBJECT_SIZE = LINK_REPLY_SIZE,
     WHY_SIZE = 512,
     REFUSALS_MAX = 2, /* then the credentials are wrong */
     READS_MAX = 10000 /* of what is left in a socket */
@@ -49,6 +50,7 @@ struct link {
     natsOptions *options;
     natsConnection *connection; /* NULL: none, the next attempt is due */
     natsSubscription *replies;
+    natsSubscription *quick; /* PubAcks that the loop takes by itself */
     natsLibuvEvents *events; /* the adapter's, as long as the connection is connected */
     uv_loop_t *loop;
     uv_async_t wake;
@@ -254,6 +256,16 @@ static natsStatus subscribe_replies(struct link *link)
     return s;
 }
 
+static natsStatus subscribe_quick(struct link *link)
+{
+    char subject[SUBJECT_SIZE];
+    snprintf(subject, sizeof(subject), "%s.q.*", link->inbox);
+    natsStatus s = natsConnection_SubscribeSync(&link->quick, link->connection, subject);
+    if (s == NATS_OK) /* bounded like the other replies */
+        s = natsSubscription_SetPendingLimits(link->quick, -1, -1);
+    return s;
+}
+
 static natsStatus connect_and_subscribe(struct link *link)
 {
     closed_gate_opened(&link->gate); /* before the first callback, which may be the last */
@@ -262,7 +274,8 @@ static natsStatus connect_and_subscribe(struct link *link)
         closed_gate_on_complete(&link->gate); /* one that failed calls nothing */
         return s;
     }
-    return subscribe_replies(link);
+    s = subscribe_replies(link);
+    return s == NATS_OK ? subscribe_quick(link) : s;
 }
 
 /* --- connecting again --- */
@@ -270,8 +283,10 @@ static natsStatus connect_and_subscribe(struct link *link)
 static void drop_connection(struct link *link)
 {
     natsSubscription_Destroy(link->replies);
+    natsSubscription_Destroy(link->quick);
     natsConnection_Destroy(link->connection);
     link->replies = NULL;
+    link->quick = NULL;
     link->connection = NULL;
     link->events = NULL;
 }
@@ -376,6 +391,23 @@ static void on_wake(uv_async_t *handle)
     }
 }
 
+void link_take_pubacks(struct link *link)
+{
+    while (link->quick != NULL) {
+        natsMsg *message = NULL;
+        natsStatus s = natsSubscription_NextMsg(&message, link->quick, 0);
+        if (s == NATS_NO_RESPONDERS) {
+            link->handler.on_unheard(link->handler.context);
+            continue;
+        }
+        if (s != NATS_OK)
+            return;
+        const char *token = strrchr(natsMsg_GetSubject(message), '.') + 1; /* "<inbox>.q.<token>" */
+        link->handler.on_reply(link->handler.context, REPLY_PUBLISH, strtoull(token, NULL, 10),
+                               (struct wire_message *)message, false);
+    }
+}
+
 int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *config,
               const char *role, const struct link_handler *handler, struct error *err)
 {
@@ -451,6 +483,7 @@ void link_free(struct link *link)
     if (!closed_gate_wait(&link->gate))
         return; /* rather a leak than a callback into freed memory */
     natsSubscription_Destroy(link->replies);
+    natsSubscription_Destroy(link->quick);
     natsConnection_Destroy(link->connection);
     natsOptions_Destroy(link->options);
     free_list(&link->inbound);
@@ -504,17 +537,22 @@ int link_publish_reply(struct link *link, const char *subject, const char *reply
     return s == NATS_OK ? 0 : -1;
 }
 
-static void format_reply(const struct link *link, char *out, size_t size, enum reply_kind kind,
-                         uint64_t token)
+void link_format_reply(const struct link *link, char *out, size_t size, enum reply_kind kind,
+                       uint64_t token)
 {
     snprintf(out, size, "%s.r.%c.%llu", link->inbox, (char)kind, (unsigned long long)token);
+}
+
+void link_format_quick_reply(const struct link *link, char *out, size_t size, uint64_t token)
+{
+    snprintf(out, size, "%s.q.%llu", link->inbox, (unsigned long long)token);
 }
 
 int link_request(struct link *link, enum reply_kind kind, uint64_t token, const char *subject,
                  const char *payload, size_t size)
 {
     char reply[SUBJECT_SIZE];
-    format_reply(link, reply, sizeof(reply), kind, token);
+    link_format_reply(link, reply, sizeof(reply), kind, token);
     return link_publish_reply(link, subject, reply, payload, size);
 }
 
@@ -527,53 +565,8 @@ void link_consumer_name(const struct link *link, char *name, size_t size, enum r
 int link_barrier(struct link *link, uint64_t token)
 {
     char subject[SUBJECT_SIZE];
-    format_reply(link, subject, sizeof(subject), REPLY_BARRIER, token);
+    link_format_reply(link, subject, sizeof(subject), REPLY_BARRIER, token);
     return link_publish(link, subject, "", 0);
-}
-
-struct outgoing *outgoing_new_request(const struct link *link, enum reply_kind kind, uint64_t token,
-                                      const char *subject, const char *payload, size_t size)
-{
-    char reply[SUBJECT_SIZE];
-    natsMsg *message = NULL;
-    format_reply(link, reply, sizeof(reply), kind, token);
-    natsStatus s = natsMsg_Create(&message, subject, reply, payload, (int)size);
-    return s == NATS_OK ? (struct outgoing *)message : NULL;
-}
-
-struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
-                              const char *subject, const char *payload, size_t size)
-{
-    if (tracked)
-        return outgoing_new_request(link, REPLY_PUBLISH, token, subject, payload, size);
-    natsMsg *message = NULL;
-    natsStatus s = natsMsg_Create(&message, subject, NULL, payload, (int)size);
-    return s == NATS_OK ? (struct outgoing *)message : NULL;
-}
-
-int outgoing_header(struct outgoing *outgoing, const char *name, const char *value)
-{
-    return natsMsgHeader_Set((natsMsg *)outgoing, name, value) == NATS_OK ? 0 : -1;
-}
-
-int outgoing_add_header(struct outgoing *outgoing, const char *name, const char *value)
-{
-    return natsMsgHeader_Add((natsMsg *)outgoing, name, value) == NATS_OK ? 0 : -1;
-}
-
-void outgoing_free(struct outgoing *outgoing)
-{
-    natsMsg_Destroy((natsMsg *)outgoing);
-}
-
-const char *outgoing_subject(const struct outgoing *outgoing)
-{
-    return natsMsg_GetSubject((natsMsg *)(uintptr_t)outgoing);
-}
-
-size_t outgoing_size(const struct outgoing *outgoing)
-{
-    return (size_t)natsMsg_GetDataLength((natsMsg *)(uintptr_t)outgoing);
 }
 
 int link_send(struct link *link, struct outgoing *outgoing, struct error *err)

@@ -17,7 +17,9 @@
  * Replies (PubAcks, answers to requests) come to one inbox as `<inbox>.r.<kind>.<token>`. Its
  * subscription has a callback, on a thread of libnats', because only a callback keeps the subject
  * of a 503 and with it the token of what failed; the link hands each on to `on_reply` on the loop's
- * thread. What a consumer with a name of link_consumer_name delivers to the inbox comes there, too.
+ * thread. That thread costs a switch for nearly each reply, so PubAcks come to a second inbox,
+ * `<inbox>.q.<token>`, which link_take_pubacks empties on the loop. There a 503 has no name
+ * (natsSubscription_NextMsg destroys it); who hears of one asks again by way of the first. What a consumer with a name of link_consumer_name delivers to the inbox comes there, too.
  * Pulled messages do not come this way (pull.h).
  *
  * Threads: everything is called, and calls back, on the loop's thread. Messages of libnats'
@@ -25,7 +27,7 @@
  */
 
 struct link;
-struct outgoing;
+struct outgoing; /* outgoing.h */
 
 enum link_event {
     LINK_DOWN,  /* the server is gone; the link tries to connect again (it blocks for that) */
@@ -50,6 +52,8 @@ struct link_handler {
     /* `message` passes to the callee. `no_responders`: nobody listens on the subject (503). */
     void (*on_reply)(void *context, enum reply_kind kind, uint64_t token,
                      struct wire_message *message, bool no_responders);
+    /* One of the publishes that are answered quickly has reached nobody (503): not known which. */
+    void (*on_unheard)(void *context);
     /* `why` is one line, "" when nothing is known. */
     void (*on_event)(void *context, enum link_event event, const char *why);
     /*
@@ -75,6 +79,9 @@ void link_close(struct link *link);
 void link_free(struct link *link); /* NULL is fine */
 
 bool link_connected(const struct link *link);
+
+/* Hands on the PubAcks that have come to the quick inbox. Call in each round of the loop. */
+void link_take_pubacks(struct link *link);
 
 /* "_INBOX.<unique>": the prefix of every subject this link listens on. */
 const char *link_inbox(const struct link *link);
@@ -108,23 +115,6 @@ void link_consumer_name(const struct link *link, char *name, size_t size, enum r
  * does its refusal, where the user may not publish to an inbox; it looks like the reply.
  */
 int link_barrier(struct link *link, uint64_t token);
-
-/*
- * A message to publish, kept until it is freed so that it can be sent again with the same id. Its
- * reply subject is `<inbox>.r.p.<token>`; with `tracked` false it has none. NULL when memory runs
- * out.
- */
-struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
-                              const char *subject, const char *payload, size_t size);
-/* The same with the reply subject `<inbox>.r.<kind>.<token>`. */
-struct outgoing *outgoing_new_request(const struct link *link, enum reply_kind kind, uint64_t token,
-                                      const char *subject, const char *payload, size_t size);
-int outgoing_header(struct outgoing *outgoing, const char *name, const char *value);
-/* The same, but a value that is there already stays beside it. */
-int outgoing_add_header(struct outgoing *outgoing, const char *name, const char *value);
-void outgoing_free(struct outgoing *outgoing); /* burst these, as with wire_free; NULL is fine */
-const char *outgoing_subject(const struct outgoing *outgoing);
-size_t outgoing_size(const struct outgoing *outgoing);
 
 /* Sends it, the first time or again. Returns 0, or -1 with why (too large, buffer full, closed). */
 int link_send(struct link *link, struct outgoing *outgoing, struct error *err);

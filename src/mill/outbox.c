@@ -26,6 +26,7 @@ enum {
 #define ACK_PATIENCE_MOST_NS  (5 * NS_PER_S)
 #define RETRY_FIRST_NS        (250 * NS_PER_MS) /* a leader election lasts about as long (ADR-22) */
 #define RETRY_LONGEST_NS      (5 * NS_PER_S)
+#define NAMED_FOR_NS          (60 * NS_PER_S) /* since the last 503: another may follow */
 #define HELD_UP_NS            (NS_PER_S / 2) /* between two ticks: the worker was busy or cut off */
 
 enum entry_state { ENTRY_FREE, ENTRY_PREPARED, ENTRY_WAITING, ENTRY_RESTING };
@@ -38,6 +39,7 @@ struct entry {
     uint32_t generation;
     enum entry_state state;
     bool insistent;
+    enum puback_way way;
     int tries;
     int64_t first_sent_ns;
     int64_t due_ns; /* waiting: the answer's deadline; resting: the next sending */
@@ -51,6 +53,8 @@ struct outbox {
     struct link *link;
     int64_t ack_patience_ns; /* how long one sending waits for its PubAck */
     int64_t last_tick_ns;
+    enum puback_way way;    /* of what is sent from now on */
+    int64_t named_until_ns; /* after which it is quick again */
     outbox_done done;
     void *context;
     struct entry **chunks;
@@ -80,6 +84,7 @@ int outbox_open(struct outbox **out, struct link *link, int64_t ack_wait_ns, out
         return error_set(err, "out of memory");
     outbox->link = link;
     outbox->ack_patience_ns = ack_patience(ack_wait_ns);
+    outbox->way = PUBACK_QUICK;
     outbox->done = done;
     outbox->context = context;
     *out = outbox;
@@ -220,7 +225,7 @@ struct outgoing *outbox_prepare(struct outbox *outbox, const struct publication 
         return NULL;
     struct entry *entry = outbox->free_entries;
     struct outgoing *outgoing =
-        outgoing_new(outbox->link, slot_token_of(entry), true, publication->subject,
+        outgoing_new(outbox->link, outbox->way, slot_token_of(entry), publication->subject,
                      publication->payload, publication->payload_size);
     if (outgoing == NULL || outgoing_header(outgoing, "Nats-Msg-Id", publication->id) != 0) {
         outgoing_free(outgoing);
@@ -231,6 +236,7 @@ struct outgoing *outbox_prepare(struct outbox *outbox, const struct publication 
     entry->outgoing = outgoing;
     entry->token = token;
     entry->insistent = publication->insistent;
+    entry->way = outbox->way;
     entry->tries = 0;
     entry->state = ENTRY_PREPARED;
     outbox->count++;
@@ -267,10 +273,24 @@ static void try_failed(struct outbox *outbox, struct entry *entry, const char *w
         give_up(outbox, entry, why, now_ns);
 }
 
+/* When there is no memory for it, the answer comes, or stays out, as before. */
+static void name_answer(struct outbox *outbox, struct entry *entry)
+{
+    struct outgoing *named =
+        outgoing_new_again(outbox->link, PUBACK_NAMED, slot_token_of(entry), entry->outgoing);
+    if (named == NULL)
+        return;
+    put_aside(outbox, entry->outgoing);
+    entry->outgoing = named;
+    entry->way = PUBACK_NAMED;
+}
+
 static void send_entry(struct outbox *outbox, struct entry *entry, int64_t now_ns)
 {
     struct error err;
     leave_list(outbox, entry);
+    if (entry->way == PUBACK_QUICK && outbox->way == PUBACK_NAMED)
+        name_answer(outbox, entry);
     entry->state = ENTRY_WAITING;
     entry->due_ns = now_ns + outbox->ack_patience_ns;
     entry->tries++;
@@ -295,6 +315,12 @@ void outbox_send(struct outbox *outbox, int64_t now_ns)
 
 /* --- answers and deadlines --- */
 
+static void answer_by_name(struct outbox *outbox, int64_t now_ns)
+{
+    outbox->way = PUBACK_NAMED;
+    outbox->named_until_ns = now_ns + NAMED_FOR_NS;
+}
+
 void outbox_reply(struct outbox *outbox, uint64_t slot_token, const struct wire_message *message,
                   bool no_responders, int64_t now_ns)
 {
@@ -302,6 +328,7 @@ void outbox_reply(struct outbox *outbox, uint64_t slot_token, const struct wire_
     if (entry == NULL)
         return;
     if (no_responders) {
+        answer_by_name(outbox, now_ns);
         if (entry->state == ENTRY_WAITING)
             try_failed(outbox, entry, "no stream captures the subject", now_ns);
         return;
@@ -347,6 +374,8 @@ size_t outbox_denied(struct outbox *outbox, const char *subject, int64_t now_ns)
 
 void outbox_tick(struct outbox *outbox, int64_t now_ns)
 {
+    if (outbox->way == PUBACK_NAMED && now_ns >= outbox->named_until_ns)
+        outbox->way = PUBACK_QUICK;
     if (!link_connected(outbox->link))
         return; /* nothing can be answered; outbox_resend follows */
     bool held_up = now_ns - outbox->last_tick_ns > HELD_UP_NS;
@@ -359,17 +388,33 @@ void outbox_tick(struct outbox *outbox, int64_t now_ns)
         send_entry(outbox, outbox->resting.first, now_ns);
 }
 
-void outbox_resend(struct outbox *outbox, int64_t now_ns)
+/* Sends again what waits, or that part of it whose answer may be one that names nobody. */
+static void send_waiting_again(struct outbox *outbox, bool quick_only, int64_t now_ns)
 {
     struct entry_list unanswered = outbox->waiting;
     outbox->waiting = (struct entry_list){NULL, NULL};
     for (struct entry *entry = unanswered.first, *next; entry != NULL; entry = next) {
         next = entry->next;
         entry->next = entry->prev = NULL;
+        if (quick_only && entry->way != PUBACK_QUICK) {
+            list_insert(&outbox->waiting, entry);
+            continue;
+        }
         entry->state = ENTRY_PREPARED; /* in no list */
-        entry->tries--;                /* the server's absence is not counted */
+        entry->tries--;                /* it is not counted */
         send_entry(outbox, entry, now_ns);
     }
+}
+
+void outbox_resend(struct outbox *outbox, int64_t now_ns)
+{
+    send_waiting_again(outbox, false, now_ns);
+}
+
+void outbox_unheard(struct outbox *outbox, int64_t now_ns)
+{
+    answer_by_name(outbox, now_ns);
+    send_waiting_again(outbox, true, now_ns);
 }
 
 bool outbox_full(const struct outbox *outbox)

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "bus/link.h"
+#include "bus/outgoing.h"
 
 /*
  * The outbox: every message that must be stored by a stream, from its first sending until the
@@ -70,6 +71,13 @@ void outbox_send(struct outbox *outbox, int64_t now_ns);
 /* A reply of kind REPLY_PUBLISH. Borrows the message. Late and unknown ones are ignored. */
 void outbox_reply(struct outbox *outbox, uint64_t slot_token, const struct wire_message *message,
                   bool no_responders, int64_t now_ns);
+
+/*
+ * One of the publications has reached nobody, and it is not known which (link.h): all that wait for
+ * a quick PubAck are sent again, with the same id, so that each answer names what it answers. For a
+ * minute new ones are sent that way from the start.
+ */
+void outbox_unheard(struct outbox *outbox, int64_t now_ns);
 
 /*
  * The server has denied a publish to this subject (link.h): all that waits on it fails at once.

@@ -411,6 +411,7 @@ static void end_source_round(struct source *source, int64_t now_ns, bool held)
 bool pipeline_round(struct pipeline *pipeline)
 {
     int64_t now_ns = clock_monotonic_ns();
+    link_take_pubacks(pipeline->link);
     take_arrivals(pipeline, now_ns);
     take_retries(pipeline, now_ns);
     run_timers(pipeline, now_ns);
@@ -480,6 +481,11 @@ static bool deny_ack(struct pipeline *pipeline, const char *subject, int64_t now
         (int)ack.stream_size, ack.stream, (int)ack.consumer_size, ack.consumer);
     refusals_note(&pipeline->refusals, now_ns, why);
     return true;
+}
+
+void pipeline_unheard(struct pipeline *pipeline)
+{
+    outbox_unheard(pipeline->outbox, clock_monotonic_ns());
 }
 
 void pipeline_denied(struct pipeline *pipeline, const char *subject)

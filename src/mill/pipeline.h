@@ -82,6 +82,9 @@ int64_t pipeline_due_ns(const struct pipeline *pipeline);
 void pipeline_reply(struct pipeline *pipeline, enum reply_kind kind, uint64_t token,
                     struct wire_message *message, bool no_responders);
 
+/* A publish has reached nobody (link.h, on_unheard). */
+void pipeline_unheard(struct pipeline *pipeline);
+
 /* The server has denied a publish to this subject. */
 void pipeline_denied(struct pipeline *pipeline, const char *subject);
 

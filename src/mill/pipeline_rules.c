@@ -120,7 +120,7 @@ static int add_headers(struct outgoing *outgoing, const struct output *output)
 
 static int publish_core(struct pipeline *pipeline, const struct output *output, struct error *err)
 {
-    struct outgoing *outgoing = outgoing_new(pipeline->link, 0, false, output->subject,
+    struct outgoing *outgoing = outgoing_new(pipeline->link, PUBACK_NONE, 0, output->subject,
                                              output->payload, output->payload_size);
     int status = -1;
     if (outgoing == NULL || add_headers(outgoing, output) != 0)

@@ -229,6 +229,13 @@ static void on_event(void *context, enum link_event event, const char *why)
     worker->notify(worker->context);
 }
 
+static void on_unheard(void *context)
+{
+    struct worker *worker = context;
+    if (worker->stage != STAGE_CLOSED)
+        pipeline_unheard(worker->pipeline);
+}
+
 static void on_denied(void *context, const char *subject)
 {
     struct worker *worker = context;
@@ -373,7 +380,7 @@ static bool pause_before_retry(struct worker *worker)
  */
 static int connect_link(struct worker *worker)
 {
-    struct link_handler handler = {worker, on_reply, on_event, on_denied};
+    struct link_handler handler = {worker, on_reply, on_unheard, on_event, on_denied};
     bool told = false;
     for (;;) {
         struct error err;

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "bus/link.h"
+#include "bus/outgoing.h"
 #include "bus/wire.h"
 
 #include <setjmp.h>
@@ -39,7 +40,7 @@ struct outgoing {
     char *subject, *payload;
     size_t payload_size;
     uint64_t token;
-    bool tracked;
+    enum puback_way way;
     struct fake_header headers[FAKE_HEADERS];
     size_t header_count;
 };
@@ -54,6 +55,7 @@ struct sent {
     char payload[FAKE_TEXT]; /* its beginning */
     char id[FAKE_TEXT];      /* Nats-Msg-Id, "" when there is none */
     char kind;               /* enum reply_kind, 0: none */
+    enum puback_way way;
     uint64_t token;
 };
 
@@ -121,7 +123,7 @@ int link_request(struct link *link, enum reply_kind kind, uint64_t token, const 
     return 0;
 }
 
-struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool tracked,
+struct outgoing *outgoing_new(const struct link *link, enum puback_way way, uint64_t token,
                               const char *subject, const char *payload, size_t size)
 {
     (void)link;
@@ -133,7 +135,7 @@ struct outgoing *outgoing_new(const struct link *link, uint64_t token, bool trac
     memcpy(outgoing->payload, payload, size);
     outgoing->payload_size = size;
     outgoing->token = token;
-    outgoing->tracked = tracked;
+    outgoing->way = way;
     bus.outgoing_live++;
     return outgoing;
 }
@@ -142,7 +144,7 @@ struct outgoing *outgoing_new_request(const struct link *link, enum reply_kind k
                                       const char *subject, const char *payload, size_t size)
 {
     (void)kind;
-    return outgoing_new(link, token, true, subject, payload, size);
+    return outgoing_new(link, PUBACK_NAMED, token, subject, payload, size);
 }
 
 void link_consumer_name(const struct link *link, char *name, size_t size, enum reply_kind kind,
@@ -189,6 +191,16 @@ int outgoing_header(struct outgoing *outgoing, const char *name, const char *val
     return outgoing_add_header(outgoing, name, value);
 }
 
+struct outgoing *outgoing_new_again(const struct link *link, enum puback_way way, uint64_t token,
+                                    const struct outgoing *outgoing)
+{
+    struct outgoing *again = outgoing_new(link, way, token, outgoing->subject, outgoing->payload,
+                                          outgoing->payload_size);
+    for (size_t i = 0; again != NULL && i < outgoing->header_count; i++)
+        outgoing_header(again, outgoing->headers[i].name, outgoing->headers[i].value);
+    return again;
+}
+
 void outgoing_free(struct outgoing *outgoing)
 {
     if (outgoing == NULL)
@@ -221,7 +233,8 @@ int link_send(struct link *link, struct outgoing *outgoing, struct error *err)
     struct sent *sent = fake_note(outgoing->subject, outgoing->payload, outgoing->payload_size);
     const char *id = outgoing_header_of(outgoing, "Nats-Msg-Id");
     snprintf(sent->id, sizeof(sent->id), "%s", id != NULL ? id : "");
-    sent->kind = outgoing->tracked ? (char)REPLY_PUBLISH : 0;
+    sent->kind = outgoing->way != PUBACK_NONE ? (char)REPLY_PUBLISH : 0;
+    sent->way = outgoing->way;
     sent->token = outgoing->token;
     bus.last = outgoing;
     return 0;

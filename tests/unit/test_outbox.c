@@ -397,6 +397,114 @@ static void test_a_denied_subject_may_come_cut(void **state)
     assert_int_equal(reports[1].count, 1);
 }
 
+/* --- answers without a name --- */
+
+static void assert_sent(size_t index, const char *id, enum puback_way way)
+{
+    assert_true(index < bus.sent_count);
+    assert_string_equal(bus.sent[index].id, id);
+    assert_int_equal(bus.sent[index].way, way);
+}
+
+static void test_pubacks_come_the_quick_way(void **state)
+{
+    (void)state;
+    publish(1);
+    assert_sent(0, "id-1", PUBACK_QUICK);
+    answer_stored(bus.sent[0].token);
+    assert_stored(1);
+}
+
+static void test_when_one_has_reached_nobody_all_are_asked_by_name(void **state)
+{
+    (void)state;
+    publish(1);
+    publish(2);
+    outbox_unheard(outbox, now_ns);
+    assert_int_equal(bus.sent_count, 4);
+    assert_sent(2, "id-1", PUBACK_NAMED);
+    assert_sent(3, "id-2", PUBACK_NAMED);
+    answer_no_responders(bus.sent[2].token);
+    answer_stored(bus.sent[3].token);
+    assert_open(1);
+    assert_stored(2);
+    pass(NS_PER_S);
+    assert_int_equal(bus.sent_count, 5);
+    assert_sent(4, "id-1", PUBACK_NAMED);
+}
+
+static void test_asking_by_name_is_no_try(void **state)
+{
+    (void)state;
+    publish(1);
+    outbox_unheard(outbox, now_ns);
+    for (int i = 1; i < TRIES; i++) {
+        answer_no_responders(bus.sent[0].token);
+        assert_open(1);
+        pass(2 * NS_PER_S);
+    }
+    answer_no_responders(bus.sent[0].token);
+    assert_failed(1, "alerts.high could not be stored: no stream captures the subject");
+}
+
+static void test_a_second_unnamed_answer_repeats_nothing(void **state)
+{
+    (void)state;
+    publish(1);
+    outbox_unheard(outbox, now_ns);
+    outbox_unheard(outbox, now_ns);
+    assert_int_equal(bus.sent_count, 2);
+}
+
+static void test_the_named_copy_keeps_payload_and_headers(void **state)
+{
+    (void)state;
+    struct publication publication = {
+        .subject = "alerts.high", .payload = "{\"a\":1}", .payload_size = 7, .id = "i"};
+    struct outgoing *outgoing = outbox_prepare(outbox, &publication, &reports[1]);
+    assert_non_null(outgoing);
+    assert_int_equal(outgoing_header(outgoing, "Trace", "7"), 0);
+    outbox_send(outbox, now_ns);
+    outbox_unheard(outbox, now_ns);
+    assert_string_equal(bus.sent[1].payload, "{\"a\":1}");
+    assert_string_equal(outgoing_header_of(bus.last, "Trace"), "7");
+    outbox_collect(outbox);
+    assert_int_equal(bus.outgoing_live, 1);
+}
+
+static void test_without_memory_for_a_copy_it_is_sent_as_it_was(void **state)
+{
+    (void)state;
+    publish(1);
+    bus.no_memory = true;
+    outbox_unheard(outbox, now_ns);
+    bus.no_memory = false;
+    assert_sent(1, "id-1", PUBACK_QUICK);
+    answer_stored(bus.sent[1].token);
+    assert_stored(1);
+}
+
+static void test_a_minute_after_the_last_refusal_answers_are_quick_again(void **state)
+{
+    (void)state;
+    publish(1);
+    outbox_unheard(outbox, now_ns);
+    answer_stored(bus.sent[1].token);
+    pass(50 * NS_PER_S);
+    publish(2);
+    assert_sent(2, "id-2", PUBACK_NAMED);
+    answer_no_responders(bus.sent[2].token);
+    pass(NS_PER_S);
+    answer_stored(bus.sent[3].token);
+    pass(50 * NS_PER_S);
+    publish(3);
+    assert_sent(4, "id-3", PUBACK_NAMED);
+    answer_stored(bus.sent[4].token);
+    pass(10 * NS_PER_S);
+    publish(4);
+    assert_sent(5, "id-4", PUBACK_QUICK);
+}
+
 /* --- silence --- */
 
 static void test_without_a_puback_it_is_sent_again_with_the_same_id(void **state)
@@ -743,6 +851,13 @@ int main(void)
         TEST(test_a_refusal_for_good_ends_an_insistent_one_too),
         TEST(test_a_denied_subject_fails_all_that_wait_on_it),
         TEST(test_a_denied_subject_may_come_cut),
+        TEST(test_pubacks_come_the_quick_way),
+        TEST(test_when_one_has_reached_nobody_all_are_asked_by_name),
+        TEST(test_asking_by_name_is_no_try),
+        TEST(test_a_second_unnamed_answer_repeats_nothing),
+        TEST(test_the_named_copy_keeps_payload_and_headers),
+        TEST(test_without_memory_for_a_copy_it_is_sent_as_it_was),
+        TEST(test_a_minute_after_the_last_refusal_answers_are_quick_again),
         TEST(test_without_a_puback_it_is_sent_again_with_the_same_id),
         TEST(test_without_any_puback_it_is_given_up_inside_ack_wait),
         TEST(test_patience_follows_a_short_ack_wait),

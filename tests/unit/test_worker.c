@@ -43,6 +43,11 @@ void link_free(struct link *link)
     (void)link;
 }
 
+void link_take_pubacks(struct link *link)
+{
+    (void)link;
+}
+
 natsConnection *link_connection(struct link *link)
 {
     (void)link;
