@@ -427,6 +427,7 @@ static void report(struct call *call)
                                  .output_count = done ? call->outputs.count : 0,
                                  .duration_ns = call->spent_ns,
                                  .elapsed_ns = call->left_ns - call->began_ns,
+                                 .ended_ns = call->left_ns,
                                  .host_data = rule->host_data};
     call->generation = 0; /* its msg is dead from here on */
     if (call->timer != NULL)
@@ -514,6 +515,7 @@ void call_report_unstarted(struct rule *rule, void *token, enum cause cause, con
                                  .outcome = OUTCOME_ERROR,
                                  .cause = cause,
                                  .error = why,
+                                 .ended_ns = clock_monotonic_ns(),
                                  .host_data = rule->host_data};
     if (host->finished != NULL)
         host->finished(host->context, token, &result);

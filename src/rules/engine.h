@@ -92,6 +92,7 @@ struct call_result {
     size_t output_count;
     int64_t duration_ns; /* time spent running, without waiting */
     int64_t elapsed_ns;  /* from the start to the end, with it */
+    int64_t ended_ns;    /* clock_monotonic_ns then */
     void *host_data;     /* what rule_set_host_data has set for this rule */
 };
 

@@ -30,8 +30,10 @@ enum {
     JSON_LAZY_DOCUMENT,  /* in a table whose values are not all made: the document, */
     JSON_LAZY_PART,      /* the number of its part, if not 0, */
     JSON_LAZY_ITEMS,     /* in an array: the table of items made so far, or none */
+    JSON_LAZY_FIELDS,    /* in a table of json_fields.h: its document; */
     JSON_LAZY_OBJECT_MT, /* in the registry: the metatables of such tables */
     JSON_LAZY_ARRAY_MT,
+    JSON_LAZY_FIELDS_MT,
     JSON_LAZY_KEYS
 };
 extern const char json_lazy_keys[JSON_LAZY_KEYS];
@@ -51,6 +53,9 @@ struct json_decoder json_document_decoder(lua_State *L, const struct json_docume
 /* Pushes the key of a part that has one. LJMP. */
 void json_document_push_key(struct json_decoder *decoder, const struct json_document *d,
                             const struct json_part *part);
+
+/* __newindex of all of these tables: makes the table a plain one, then writes. */
+int json_lazy_newindex(lua_State *L);
 
 /*
  * Pushes the value of a part of the document at the stack slot `document`, with all that is in it

@@ -7,10 +7,11 @@
 #include "rules/json.h"
 #include "rules/json_decode.h"
 #include "rules/json_document.h"
+#include "rules/json_fields.h"
 #include "rules/json_outline.h"
 
 /*
- * The tables that have values to be made, by what they are:
+ * The tables that have values to be made, by what they are (json_fields.h has one more sort):
  *
  *   an object   has its scalars from the start; an object or array in it is made when its key is
  *               read, stored like any field, and from then on none of our business (`taken`): the
@@ -28,13 +29,12 @@
  */
 
 enum {
-    DOCUMENT_SIZE_MIN = 300, /* below, the way round costs more than it saves; */
-    INSIDE_MIN = 40,   /* the same of the objects and arrays in one, when the outline is there */
-    LOOKUPS_MAX = 32,  /* for keys of one object, before it is filled */
-    FIRST_PARTS = 256, /* found without an allocation */
-    LEVEL_SLOTS = 12,  /* of the Lua stack */
-    JUDGED = 16,       /* documents of a sort, */
-    AT_ONCE = 240      /* and for how many more the judgement holds */
+    DOCUMENT_SIZE_MIN = 300, /* below, the outline of parts costs more than it saves */
+    LOOKUPS_MAX = 32,        /* for keys of one object, before it is filled */
+    FIRST_PARTS = 256,       /* found without an allocation */
+    LEVEL_SLOTS = 12,        /* of the Lua stack */
+    JUDGED = 16,             /* documents of a sort, */
+    AT_ONCE = 240            /* and for how many more the judgement holds */
 };
 
 /* The document and the part of the table of ours at `index`; pushes the document. */
@@ -179,6 +179,8 @@ void json_fill(lua_State *L, int index)
     lua_pop(L, 1);                                                         /* */
     if (type == LUA_TUSERDATA)
         fill(L, lua_absindex(L, index));
+    else
+        json_fields_fill(L, index);
 }
 
 /* Whether the key at index 2, which is `size` bytes at `key`, is the part's. */
@@ -274,7 +276,7 @@ static int array_length(lua_State *L)
 }
 
 /* Writing what is not there: [1] table [2] key [3] value. Fails as Lua does. */
-static int table_newindex(lua_State *L)
+int json_lazy_newindex(lua_State *L)
 {
     if (lua_isnil(L, 2))
         return luaL_error(L, "table index is nil");
@@ -288,11 +290,12 @@ static int table_newindex(lua_State *L)
 void json_lazy_open(lua_State *L)
 {
     static const luaL_Reg object[] = {
-        {"__index", object_index}, {"__newindex", table_newindex}, {NULL, NULL}};
+        {"__index", object_index}, {"__newindex", json_lazy_newindex}, {NULL, NULL}};
     static const luaL_Reg array[] = {{"__index", array_index},
-                                     {"__newindex", table_newindex},
+                                     {"__newindex", json_lazy_newindex},
                                      {"__len", array_length},
                                      {NULL, NULL}};
+    json_fields_open(L);
     luaL_newlib(L, object);                                                  // mt
     lua_rawsetp(L, LUA_REGISTRYINDEX, &json_lazy_keys[JSON_LAZY_OBJECT_MT]); //
     luaL_newlib(L, array);                                                   // mt
@@ -315,24 +318,30 @@ static void learn(struct json_use *use, size_t size)
     use->size += size;
 }
 
+/* A document with no parts worth an outline. */
+static int decode_flat(lua_State *L, const char *text, size_t size, struct json_use *use)
+{
+    if (!json_fields_push(L, text, size, use))
+        return json_decode(L, text, size);
+    learn(use, size);
+    return 0;
+}
+
 int json_decode_lazy(lua_State *L, const char *text, size_t size, struct json_use *use)
 {
     struct json_part first[FIRST_PARTS]; /* not initialised: this is the hot path */
-    if (size < DOCUMENT_SIZE_MIN)
-        return json_decode(L, text, size);
     if (use != NULL && use->at_once > 0) {
         use->at_once--;
         return json_decode(L, text, size);
     }
+    if (size < DOCUMENT_SIZE_MIN)
+        return decode_flat(L, text, size, use);
     size_t count = json_outline(text, size, first, FIRST_PARTS);
     if (count == 0) /* no JSON, most likely: json_decode says why */
         return json_decode(L, text, size);
+    if (count == 1)
+        return decode_flat(L, text, size, use);
     learn(use, size);
-    if (count == 1) {
-        if (use != NULL)
-            use->asked += size;
-        return json_decode(L, text, size);
-    }
     luaL_checkstack(L, LEVEL_SLOTS, "JSON");
     struct json_document *d = json_document_push(L, use, count, size); /* document */
     if (count <= FIRST_PARTS)

@@ -25,6 +25,7 @@ struct outline {
     const char *text, *end;
     struct json_part *parts;
     size_t room, count;
+    int depth_max; /* of the parts in it */
 };
 
 /* The key of the value that comes next. */
@@ -175,7 +176,7 @@ static const char *outline_document(struct outline *o, const char *at, struct le
             return NULL;
         level->count++;
         if (*at == '{' || *at == '[') {
-            if (level - lowest == JSON_DEPTH_MAX)
+            if (level - lowest == o->depth_max)
                 return NULL;
             level->parts++;
             note_begin(o, at, &key);
@@ -208,7 +209,11 @@ static const char *outline_document(struct outline *o, const char *at, struct le
 size_t json_outline(const char *text, size_t size, struct json_part *parts, size_t room)
 {
     struct level levels[1 + JSON_DEPTH_MAX]; /* not initialised: most of them are never used */
-    struct outline o = {.text = text, .end = text + size, .parts = parts, .room = room};
+    struct outline o = {.text = text,
+                        .end = text + size,
+                        .parts = parts,
+                        .room = room,
+                        .depth_max = JSON_DEPTH_MAX};
     levels[0] = (struct level){.closing = 0};
     if (size == 0 || size > JSON_OUTLINE_MAX)
         return 0;
@@ -217,4 +222,41 @@ size_t json_outline(const char *text, size_t size, struct json_part *parts, size
         return 0;
     at = outline_document(&o, at, levels);
     return at != NULL && json_skip_space(at, o.end) == o.end ? o.count : 0;
+}
+
+/* Steps over the value of a field of the outermost object. */
+static inline const char *skip_field_value(const char *at, const char *end)
+{
+    if (*at != '{' && *at != '[')
+        return skip_scalar(at, end);
+    struct level levels[1 + JSON_DEPTH_MAX];
+    struct outline o = {.text = at, .end = end, .depth_max = JSON_DEPTH_MAX - 1};
+    levels[0] = (struct level){.closing = 0};
+    return outline_document(&o, at, levels);
+}
+
+size_t json_outline_fields(const char *text, size_t size, struct json_field *fields, size_t room)
+{
+    const char *end = text + size, *at = json_skip_space(text, end);
+    struct json_marks marks = {.bits = {0}};
+    size_t count = 0;
+    if (size > JSON_OUTLINE_MAX || at == end || *at != '{')
+        return 0;
+    do {
+        struct key key;
+        at = take_key(json_skip_space(at + 1, end), end, &key); /* from behind a brace or comma */
+        if (at == NULL || count == room || key.escaped || json_mark(&marks, key.text, key.size))
+            return 0;
+        at = json_skip_space(at, end);
+        if (at == end)
+            return 0;
+        fields[count++] = (struct json_field){.key = (uint32_t)(key.text - text),
+                                              .key_size = (uint32_t)key.size,
+                                              .value = (uint32_t)(at - text)};
+        at = skip_field_value(at, end);
+        if (at == NULL)
+            return 0;
+        at = json_skip_space(at, end);
+    } while (at < end && *at == ',');
+    return at < end && *at == '}' && json_skip_space(at + 1, end) == end ? count : 0;
 }

@@ -38,4 +38,17 @@ struct json_part {
  */
 size_t json_outline(const char *text, size_t size, struct json_part *parts, size_t room);
 
+/* A field of the outermost object: offsets in the text. */
+struct json_field {
+    uint32_t key, key_size; /* behind the quote */
+    uint32_t value;         /* its first byte */
+};
+
+/*
+ * The fields of a document that is an object, with the same check of all of the text. Returns how
+ * many there are. 0 when json_decode would refuse the text, and when it is no object, an empty one,
+ * one with more than `room` fields, or one whose keys have escapes or may come again.
+ */
+size_t json_outline_fields(const char *text, size_t size, struct json_field *fields, size_t room);
+
 #endif

@@ -151,4 +151,32 @@ static inline void document_write(struct document_text *to, uint64_t seed)
     document_put(to, is_object ? "}" : "]");
 }
 
+/* Writes an object of a few fields, mostly scalars, whose plain keys come once, nearly always. */
+static inline void document_write_small(struct document_text *to, uint64_t seed)
+{
+    static const char *const keys[] = {
+        "a",       "b", "id", "value", "",   "1",    "name",   "gr\xc3\xbc\xc3\x9f",
+        "__index", "x", "y",  "k1",    "ts", "unit", "\\u0061"};
+    to->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    to->size = 0;
+    to->wanted = 100 + document_random(to, 200);
+    uint64_t count = 1 + document_random(to, 14);
+    uint64_t first = document_random(to, sizeof(keys) / sizeof(keys[0]));
+    for (uint64_t i = 0; i < count; i++) {
+        document_put(to, i == 0 ? "{" : ",");
+        document_put_space(to);
+        document_put(to, "\"");
+        document_put(to, document_random(to, 50) == 0 ? DOCUMENT_PICK(to, keys)
+                                                      : keys[(first + i) % 14]);
+        document_put(to, "\":");
+        document_put_space(to);
+        if (document_random(to, 6) == 0)
+            document_put_value(to, 4);
+        else
+            document_put_scalar(to);
+        document_put_space(to);
+    }
+    document_put(to, "}");
+}
+
 #endif

@@ -271,11 +271,12 @@ static void send_document(struct fixture *f, const char *bytes, size_t size, uin
     free(payload);
 }
 
-static void send_random(struct fixture *f, uint64_t from, uint64_t to)
+static void send_random(struct fixture *f, void (*write)(struct document_text *, uint64_t),
+                        uint64_t from, uint64_t to)
 {
     static struct document_text text;
     for (uint64_t seed = from; seed < to; seed++) {
-        document_write(&text, seed);
+        write(&text, seed);
         send_document(f, text.bytes, text.size, seed);
         struct end *end = last_end(f);
         if (end->outcome != OUTCOME_DONE)
@@ -289,7 +290,14 @@ static void test_whatever_a_rule_does_it_cannot_tell(void **state)
 {
     struct fixture *f = *state;
     open_rule(f);
-    send_random(f, 1, 4000);
+    send_random(f, document_write, 1, 4000);
+}
+
+static void test_nor_can_it_with_small_documents(void **state)
+{
+    struct fixture *f = *state;
+    open_rule(f);
+    send_random(f, document_write_small, 1, 6000);
 }
 
 /*
@@ -329,7 +337,8 @@ static void test_a_collection_at_every_allocation_makes_no_difference(void **sta
     stress = (struct stress){.left = -1};
     stress.alloc = lua_getallocf(f->engine->L, &stress.context);
     lua_setallocf(f->engine->L, stress_alloc, &stress);
-    send_random(f, 10000, 10150);
+    send_random(f, document_write, 10000, 10150);
+    send_random(f, document_write_small, 10000, 10150);
     lua_setallocf(f->engine->L, stress.alloc, stress.context);
 }
 
@@ -429,6 +438,51 @@ static void test_memory_that_runs_out_leaves_the_tables_as_they_were(void **stat
     lua_close(L);
 }
 
+/* The same with a document of a few fields: whatever it was that failed, nothing is different. */
+static void run_small_short_of_memory(lua_State *L, struct stress *stress, const char *op)
+{
+    int status = LUA_ERRMEM;
+    for (long left = 0; status != LUA_OK; left++) {
+        assert_true(left < 2000);
+        run_chunk(L, "doc, whole = decode(small), json.decode(small) collectgarbage()");
+        assert_int_equal(luaL_loadstring(L, op), LUA_OK);
+        stress->left = left;
+        status = lua_pcall(L, 0, 0, 0);
+        stress->left = -1;
+        if (status != LUA_OK)
+            assert_int_equal(status, LUA_ERRMEM);
+        lua_settop(L, 0);
+        run_chunk(L, "assert(doc.a == 1 and doc.none == nil)\n"
+                     "doc.a, doc.added = nil, nil\n"
+                     "assert(doc.a == nil and doc.nested.x[2] == 2)\n"
+                     "doc.z, whole.a, whole.z = nil, nil, nil\n"
+                     "assert(doc.z == nil)\n"
+                     "same.deep(doc, whole, error)");
+    }
+}
+
+static void test_small_ones_too_are_left_as_they_were(void **state)
+{
+    (void)state;
+    struct stress stress = {.left = -1};
+    lua_State *L = luaL_newstate();
+    stress.alloc = lua_getallocf(L, &stress.context);
+    lua_pushcfunction(L, open_state);
+    assert_int_equal(lua_pcall(L, 0, 0, 0), LUA_OK);
+    lua_register(L, "decode", decode_lazily);
+    run_chunk(L, "small = '{\"a\":1,\"b\":\"a text that is longer than forty bytes, so not "
+                 "interned\",\"nested\":{\"x\":[1,2]},\"c\":[],\"z\":null}'");
+    lua_setallocf(L, stress_alloc, &stress);
+    run_small_short_of_memory(L, &stress, "return doc.b");
+    run_small_short_of_memory(L, &stress, "return doc.nested");
+    run_small_short_of_memory(L, &stress, "return next(doc)");
+    run_small_short_of_memory(L, &stress, "doc.added = 1");
+    run_small_short_of_memory(L, &stress, "doc.a = 1");
+    run_small_short_of_memory(L, &stress, "return json.encode(doc)");
+    lua_setallocf(L, stress.alloc, stress.context);
+    lua_close(L);
+}
+
 /* --- single cases ----------------------------------------------------------------------------- */
 
 /* A document whose field `f` is nested and that has one field before and one behind. */
@@ -490,6 +544,18 @@ static void test_what_is_kept_outlives_the_message(void **state)
     assert_done(f);
     lua_gc(f->engine->L, LUA_GCCOLLECT);
     send_document(f, text, strlen(text), 2);
+    assert_done(f);
+}
+
+static void test_a_field_that_is_read_often_is_the_same_each_time(void **state)
+{
+    struct fixture *f = *state;
+    static const char text[] = "{\"a\":1.5,\"b\":\"x\",\"n\":{\"y\":2}}";
+    open_handler(f, "local d = msg.data\n"
+                    "for i = 1, 100 do assert(d.a == 1.5 and d.b == 'x' and d.c == nil) end\n"
+                    "local n = d.n n.y = 3 assert(d.n == n and d.n.y == 3)\n"
+                    "d.a = nil assert(d.a == nil)");
+    send_document(f, text, sizeof(text) - 1, 1);
     assert_done(f);
 }
 
@@ -641,12 +707,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         engine_test(test_whatever_a_rule_does_it_cannot_tell),
+        engine_test(test_nor_can_it_with_small_documents),
         engine_test(test_a_collection_at_every_allocation_makes_no_difference),
         cmocka_unit_test(test_memory_that_runs_out_leaves_the_tables_as_they_were),
+        cmocka_unit_test(test_small_ones_too_are_left_as_they_were),
         engine_test(test_of_keys_that_come_again_the_last_one_counts),
         engine_test(test_keys_are_found_however_they_are_spelled),
         engine_test(test_a_field_that_is_removed_stays_removed),
         engine_test(test_what_is_kept_outlives_the_message),
+        engine_test(test_a_field_that_is_read_often_is_the_same_each_time),
         engine_test(test_a_state_that_holds_data_survives_a_reload),
         engine_test(test_a_payload_that_nearly_fills_the_memory_is_decoded),
         engine_test(test_next_is_what_pairs_uses),

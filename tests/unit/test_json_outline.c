@@ -20,8 +20,34 @@ static size_t outline(const char *text, size_t size)
     return count;
 }
 
+/* The text as the only field of an object: its fields are found where json_decode takes it. */
+static void assert_same_verdict_of_a_field(lua_State *L, const char *text, size_t size)
+{
+    static const char before[] = "{\"key\":";
+    struct json_field fields[8];
+    size_t whole_size = sizeof(before) - 1 + size + 1;
+    char *whole = malloc(whole_size);
+    assert_non_null(whole);
+    memcpy(whole, before, sizeof(before) - 1);
+    if (size > 0)
+        memcpy(whole + sizeof(before) - 1, text, size);
+    whole[whole_size - 1] = '}';
+    bool is_json = json_decode(L, whole, whole_size) == 0;
+    lua_settop(L, 0);
+    size_t count = json_outline_fields(whole, whole_size, fields, 8);
+    if ((count > 0) != is_json)
+        fail_msg("json_decode says %s to: %.*s", is_json ? "yes" : "no", (int)whole_size, whole);
+    if (is_json) {
+        assert_int_equal(fields[0].key, 2);
+        assert_int_equal(fields[0].key_size, 3);
+        assert_true(strchr(" \t\r\n", whole[fields[0].value]) == NULL);
+    }
+    free(whole);
+}
+
 static void assert_same_verdict(lua_State *L, const char *text, size_t size)
 {
+    assert_same_verdict_of_a_field(L, text, size);
     const char *at = text;
     while (at < text + size && strchr(" \t\r\n", *at) != NULL && *at != '\0')
         at++;
@@ -233,6 +259,58 @@ static void test_more_parts_than_room_are_counted_and_not_written(void **state)
     assert_int_equal(some[2].after, 77);
 }
 
+static size_t count_fields(const char *text)
+{
+    struct json_field fields[3];
+    return json_outline_fields(text, strlen(text), fields, 3);
+}
+
+static void test_the_fields_of_an_object_are_found(void **state)
+{
+    static const char text[] = " { \"a\" : 1 , \"bc\":{\"a\":[2]} ,\"\":\"x\" } ";
+    struct json_field fields[3];
+    (void)state;
+    assert_int_equal(json_outline_fields(text, sizeof(text) - 1, fields, 3), 3);
+    assert_memory_equal(text + fields[0].key, "a\"", 2);
+    assert_int_equal(fields[0].key_size, 1);
+    assert_memory_equal(text + fields[0].value, "1 ", 2);
+    assert_memory_equal(text + fields[1].key, "bc\"", 3);
+    assert_int_equal(fields[1].key_size, 2);
+    assert_memory_equal(text + fields[1].value, "{\"a\"", 4);
+    assert_int_equal(fields[2].key_size, 0);
+    assert_memory_equal(text + fields[2].value, "\"x\"", 3);
+}
+
+static void test_objects_whose_fields_are_not_worth_it_have_none(void **state)
+{
+    (void)state;
+    assert_int_equal(count_fields("{\"a\":1,\"b\":2,\"c\":3}"), 3);
+    assert_int_equal(count_fields("{\"a\":1,\"b\":2,\"c\":3,\"d\":4}"), 0); /* no room */
+    assert_int_equal(count_fields("{\"a\":1,\"a\":2}"), 0);                 /* comes again */
+    assert_int_equal(count_fields("{\"\\u0061\":1}"), 0);                   /* escaped */
+    assert_int_equal(count_fields("{}"), 0);
+    assert_int_equal(count_fields("[{\"a\":1}]"), 0);
+    assert_int_equal(count_fields("1"), 0);
+}
+
+static void test_fields_may_be_as_deep_as_the_decoder_goes(void **state)
+{
+    lua_State *L = *state;
+    char text[2 * 513 + 16];
+    struct json_field fields[1];
+    for (int depth = 510; depth <= 513; depth++) {
+        size_t size = (size_t)snprintf(text, sizeof(text), "{\"a\":");
+        memset(text + size, '[', (size_t)depth);
+        memset(text + size + depth, ']', (size_t)depth);
+        size += 2 * (size_t)depth;
+        text[size++] = '}';
+        bool is_json = json_decode(L, text, size) == 0;
+        lua_settop(L, 0);
+        assert_int_equal(is_json, depth <= 511);
+        assert_int_equal(json_outline_fields(text, size, fields, 1), is_json);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +320,9 @@ int main(void)
         cmocka_unit_test(test_as_deep_as_the_decoder_and_no_deeper),
         cmocka_unit_test(test_a_part_knows_its_place_its_key_and_what_is_in_it),
         cmocka_unit_test(test_more_parts_than_room_are_counted_and_not_written),
+        cmocka_unit_test(test_the_fields_of_an_object_are_found),
+        cmocka_unit_test(test_objects_whose_fields_are_not_worth_it_have_none),
+        cmocka_unit_test(test_fields_may_be_as_deep_as_the_decoder_goes),
     };
     return cmocka_run_group_tests_name("json_outline", tests, setup, teardown);
 }
