@@ -28,7 +28,8 @@ enum {
     SUBJECT_SIZE = LINK_REPLY_SIZE,
     WHY_SIZE = 512,
     REFUSALS_MAX = 2, /* then the credentials are wrong */
-    READS_MAX = 10000 /* of what is left in a socket */
+    READS_MAX = 10000, /* of what is left in a socket */
+    IO_SIZE = 64 << 10 /* of one read; the server writes up to so much at once (its maxBufSize) */
 };
 
 struct inbound {
@@ -228,6 +229,8 @@ static natsStatus set_options(struct link *link)
     natsOptions *options = link->options;
     natsStatus s = natsOptions_SetEventLoop(options, link, attach, natsLibuv_Read, natsLibuv_Write,
                                             natsLibuv_Detach);
+    if (s == NATS_OK)
+        s = natsOptions_SetIOBufSize(options, IO_SIZE);
     if (s == NATS_OK) /* in loop mode: no flusher thread */
         s = natsOptions_SetSendAsap(options, true);
     if (s == NATS_OK)

@@ -32,10 +32,46 @@ static struct delivery **bucket_of(struct source *source, uint64_t sequence)
     return &source->buckets[sequence % SOURCE_BUCKETS];
 }
 
+/* A spare one or a new one, zeroed up to its `few` runs. */
+static struct delivery *take_place(struct source *source)
+{
+    struct delivery *delivery = source->spares;
+    if (delivery != NULL) {
+        source->spares = delivery->newer;
+        source->spare_count--;
+    } else {
+        delivery = malloc(sizeof(*delivery));
+    }
+    if (delivery != NULL)
+        memset(delivery, 0, offsetof(struct delivery, few));
+    return delivery;
+}
+
+static void give_place_back(struct source *source, struct delivery *delivery)
+{
+    if (source->spare_count >= SOURCE_SPARES) {
+        free(delivery);
+        return;
+    }
+    delivery->newer = source->spares;
+    source->spares = delivery;
+    source->spare_count++;
+}
+
+void source_free_spares(struct source *source)
+{
+    while (source->spares != NULL) {
+        struct delivery *delivery = source->spares;
+        source->spares = delivery->newer;
+        free(delivery);
+    }
+    source->spare_count = 0;
+}
+
 struct delivery *delivery_new(struct source *source, struct wire_message *message,
                               const struct ack_subject *ack, int64_t now_ns)
 {
-    struct delivery *delivery = calloc(1, sizeof(*delivery));
+    struct delivery *delivery = take_place(source);
     if (delivery == NULL)
         return NULL;
     delivery->source = source;
@@ -70,13 +106,13 @@ struct delivery *delivery_new(struct source *source, struct wire_message *messag
 int delivery_make_runs(struct delivery *delivery, size_t count)
 {
     if (count > DELIVERY_FEW_RUNS) {
-        struct run *runs = calloc(count, sizeof(*runs));
+        struct run *runs = malloc(count * sizeof(*runs));
         if (runs == NULL)
             return -1;
         delivery->runs = runs;
     }
     for (size_t i = 0; i < count; i++)
-        delivery->runs[i].delivery = delivery;
+        delivery->runs[i] = (struct run){.delivery = delivery};
     return 0;
 }
 
@@ -94,7 +130,6 @@ void delivery_again(struct delivery *delivery)
         free(delivery->runs);
     delivery->runs = delivery->few;
     delivery->run_count = 0;
-    memset(delivery->few, 0, sizeof(delivery->few));
     free_failure(&delivery->failure);
     delivery->verdict = VERDICT_ACK;
     delivery->open = 0;
@@ -127,7 +162,7 @@ void delivery_free(struct delivery *delivery)
     if (delivery->runs != delivery->few)
         free(delivery->runs);
     free_failure(&delivery->failure);
-    free(delivery);
+    give_place_back(delivery->source, delivery);
 }
 
 struct delivery *delivery_find(struct source *source, uint64_t sequence)

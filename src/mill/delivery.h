@@ -29,7 +29,9 @@ struct delivery;
 
 enum {
     SOURCE_BUCKETS = 1024,
-    DELIVERY_FEW_RUNS = 4 /* rules on one message without an allocation of their own */
+    DELIVERY_FEW_RUNS = 4, /* rules on one message without an allocation of their own */
+    SOURCE_SPARES =
+        2048 /* deliveries kept for the next messages: as many as are mostly in flight */
 };
 
 /* One worker's end of one configured source. */
@@ -44,6 +46,8 @@ struct source {
     struct source_counters *counters;
     struct delivery *oldest, *newest;         /* in flight, by touched_ns */
     struct delivery *buckets[SOURCE_BUCKETS]; /* the same, by stream sequence */
+    struct delivery *spares;                  /* freed ones, by `newer`; source_free_spares */
+    size_t spare_count;
 };
 
 enum verdict { VERDICT_ACK, VERDICT_REJECT, VERDICT_AGAIN };
@@ -138,6 +142,7 @@ bool delivery_is_hopeless(const struct delivery *delivery);
 
 /* Leaves the list, frees all but the wire messages. */
 void delivery_free(struct delivery *delivery);
+void source_free_spares(struct source *source);
 
 /* The delivery in flight with this stream sequence, or NULL. */
 struct delivery *delivery_find(struct source *source, uint64_t sequence);

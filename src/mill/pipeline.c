@@ -12,14 +12,41 @@
 #include <string.h>
 
 enum {
-    REQUESTS_AHEAD = 4,     /* pull requests open at the server: 4 x 500 saturate it */
-    BUFFERED_HIGH = 4 << 20 /* bytes in the connection's output buffer */
+    REQUESTS_AHEAD = 4,      /* pull requests open at the server: 4 x 500 saturate it */
+    BUFFERED_HIGH = 4 << 20, /* bytes in the connection's output buffer */
+    CLOCK_EVERY = 32         /* messages that no rule wants: then the clock is looked at */
 };
 
 #define SLICE_NS          (4 * NS_PER_MS) /* of work in one round, so that timers and acks keep pace */
 #define PULL_EXPIRES_NS   (30 * NS_PER_S)
 #define PULL_HEARTBEAT_NS NS_PER_S /* twice that, and a dead request or consumer is noticed */
 #define CONFIRM_WAIT_NS   (2 * NS_PER_S)
+
+/* --- garbage --- */
+
+static void collect(struct pipeline *pipeline)
+{
+    settle_flush(&pipeline->settler); /* the subjects of acks are in the messages */
+    garbage_burn(&pipeline->garbage);
+}
+
+void pipeline_discard(struct pipeline *pipeline, struct wire_message *message)
+{
+    if (garbage_add(&pipeline->garbage, message))
+        return;
+    collect(pipeline);
+    wire_free(message);
+}
+
+/* Frees what is done with when that is worth waking a thread for, or when there is time. */
+static void end_round(struct pipeline *pipeline, bool busy)
+{
+    settle_flush(&pipeline->settler);
+    if (busy && !garbage_is_due(&pipeline->garbage))
+        return;
+    outbox_collect(pipeline->outbox);
+    collect(pipeline);
+}
 
 /* --- opening and closing --- */
 
@@ -45,7 +72,8 @@ void pipeline_free(struct pipeline *pipeline)
     if (pipeline == NULL)
         return;
     free(pipeline->sources);
-    free((void *)pipeline->garbage);
+    garbage_close(&pipeline->garbage);
+    settle_close(&pipeline->settler);
     free((void *)pipeline->matches);
     free(pipeline);
 }
@@ -154,39 +182,14 @@ void pipeline_detach(struct pipeline *pipeline)
         source->pull = NULL;
         cumulative_free(source->cumulative);
         source->cumulative = NULL;
+        source_free_spares(source);
     }
+    settle_close(&pipeline->settler);
     outbox_free(pipeline->outbox);
     pipeline->outbox = NULL;
     kv_calls_free(pipeline->kv);
     pipeline->kv = NULL;
-    pipeline_collect(pipeline);
-}
-
-/* --- garbage --- */
-
-void pipeline_discard(struct pipeline *pipeline, struct wire_message *message)
-{
-    if (message == NULL)
-        return;
-    if (pipeline->garbage_count == pipeline->garbage_capacity) {
-        size_t capacity = pipeline->garbage_capacity == 0 ? 256 : pipeline->garbage_capacity * 2;
-        struct wire_message **garbage =
-            (struct wire_message **)realloc((void *)pipeline->garbage, capacity * sizeof(*garbage));
-        if (garbage == NULL) {
-            wire_free(message);
-            return;
-        }
-        pipeline->garbage = garbage;
-        pipeline->garbage_capacity = capacity;
-    }
-    pipeline->garbage[pipeline->garbage_count++] = message;
-}
-
-void pipeline_collect(struct pipeline *pipeline)
-{
-    for (size_t i = 0; i < pipeline->garbage_count; i++)
-        wire_free(pipeline->garbage[i]);
-    pipeline->garbage_count = 0;
+    collect(pipeline);
 }
 
 /* --- arrival --- */
@@ -265,8 +268,10 @@ static void take_in(struct pipeline *pipeline, struct source *source, struct wir
     enqueue(pipeline, delivery);
 }
 
-static void take_arrivals(struct pipeline *pipeline, int64_t now_ns)
+/* Whether there were any. */
+static bool take_arrivals(struct pipeline *pipeline, int64_t now_ns)
 {
+    bool any = false;
     for (size_t i = 0; i < pipeline->options.source_count; i++) {
         struct source *source = &pipeline->sources[i];
         uint64_t pending = 0; /* ack.pending may be that of a status */
@@ -280,7 +285,9 @@ static void take_arrivals(struct pipeline *pipeline, int64_t now_ns)
         }
         if (arrived)
             tally_arrived(source->counters, pending, now_ns);
+        any |= arrived;
     }
+    return any;
 }
 
 /* --- rounds --- */
@@ -301,10 +308,13 @@ static void work(struct pipeline *pipeline, int64_t now_ns)
 {
     int64_t until_ns = now_ns + SLICE_NS;
     struct delivery *delivery;
-    while (!outbox_full(pipeline->outbox) && (delivery = dequeue(pipeline)) != NULL) {
-        pipeline_start(pipeline, delivery);
-        if (clock_monotonic_ns() >= until_ns) /* each time: one call may take rules.timeout */
-            break;
+    pipeline->now_ns = now_ns;
+    for (unsigned i = 1; !outbox_full(pipeline->outbox) && pipeline->now_ns < until_ns &&
+                         (delivery = dequeue(pipeline)) != NULL;
+         i++) {
+        pipeline_start(pipeline, delivery); /* its handlers tell the time */
+        if (i % CLOCK_EVERY == 0)
+            pipeline->now_ns = clock_monotonic_ns();
     }
 }
 
@@ -352,6 +362,7 @@ static void end_retired(struct pipeline *pipeline, int64_t now_ns)
 static void on_tick(struct pipeline *pipeline, int64_t now_ns)
 {
     pipeline->tick_due = false;
+    pipeline->now_ns = now_ns;
     if (link_connected(pipeline->link)) {
         outbox_tick(pipeline->outbox, now_ns);
         for (size_t i = 0; i < pipeline->options.source_count; i++)
@@ -411,8 +422,9 @@ static void end_source_round(struct source *source, int64_t now_ns, bool held)
 bool pipeline_round(struct pipeline *pipeline)
 {
     int64_t now_ns = clock_monotonic_ns();
+    pipeline->now_ns = now_ns;
     link_take_pubacks(pipeline->link);
-    take_arrivals(pipeline, now_ns);
+    bool busy = take_arrivals(pipeline, now_ns);
     take_retries(pipeline, now_ns);
     run_timers(pipeline, now_ns);
     bool held = is_held(pipeline);
@@ -424,8 +436,7 @@ bool pipeline_round(struct pipeline *pipeline)
     now_ns = clock_monotonic_ns();
     for (size_t i = 0; i < pipeline->options.source_count; i++)
         end_source_round(&pipeline->sources[i], now_ns, held);
-    outbox_collect(pipeline->outbox);
-    pipeline_collect(pipeline);
+    end_round(pipeline, busy);
     return pipeline->first_queued != NULL && !held && !outbox_full(pipeline->outbox);
 }
 
@@ -454,83 +465,6 @@ int64_t pipeline_due_ns(const struct pipeline *pipeline)
     for (const struct generation *old = pipeline->retired; old != NULL; old = old->next)
         due_ns = earlier(due_ns, engine_due_ns(old->engine));
     return due_ns;
-}
-
-/* --- what happens outside --- */
-
-static bool deny_pull(struct pipeline *pipeline, const char *subject, int64_t now_ns)
-{
-    for (size_t i = 0; i < pipeline->options.source_count; i++) {
-        if (pull_denied(pipeline->sources[i].pull, subject, now_ns))
-            return true; /* the supervisor's looks tell it */
-    }
-    return false;
-}
-
-/* Acknowledgements are many: told with measure. */
-static bool deny_ack(struct pipeline *pipeline, const char *subject, int64_t now_ns)
-{
-    struct ack_subject ack;
-    char why[REFUSALS_WHY_SIZE];
-    if (ack_subject_parse(subject, &ack) != 0)
-        return false;
-    snprintf(
-        why, sizeof(why),
-        "permission is missing: the server denies this user to publish to $JS.ACK.%.*s.%.*s.>, "
-        "so nothing is acknowledged and all comes again",
-        (int)ack.stream_size, ack.stream, (int)ack.consumer_size, ack.consumer);
-    refusals_note(&pipeline->refusals, now_ns, why);
-    return true;
-}
-
-void pipeline_unheard(struct pipeline *pipeline)
-{
-    outbox_unheard(pipeline->outbox, clock_monotonic_ns());
-}
-
-void pipeline_denied(struct pipeline *pipeline, const char *subject)
-{
-    int64_t now_ns = clock_monotonic_ns();
-    if (outbox_denied(pipeline->outbox, subject, now_ns) == 0 &&
-        !deny_pull(pipeline, subject, now_ns) && !deny_ack(pipeline, subject, now_ns))
-        log_warn(pipeline->name,
-                 "permission is missing: the server denies this user to publish "
-                 "to %s",
-                 subject);
-}
-
-void pipeline_reconnected(struct pipeline *pipeline)
-{
-    int64_t now_ns = clock_monotonic_ns();
-    counter_add(pipeline->options.counters->reconnects, 1);
-    for (size_t i = 0; i < pipeline->options.source_count; i++) {
-        pull_restart(pipeline->sources[i].pull, now_ns);
-        if (pipeline->sources[i].cumulative != NULL)
-            cumulative_doubt(pipeline->sources[i].cumulative);
-    }
-    outbox_resend(pipeline->outbox, now_ns);
-}
-
-static void restart_source(struct pipeline *pipeline, struct source *source, bool replaced,
-                           uint64_t stream_id)
-{
-    for (struct delivery *delivery = source->oldest; delivery != NULL; delivery = delivery->newer)
-        delivery->orphan = delivery->orphan || replaced;
-    if (stream_id != source->stream_id)
-        progress_forget_source(pipeline->options.progress, source->index);
-    source->stream_id = stream_id;
-    if (replaced && source->cumulative != NULL)
-        cumulative_reset(source->cumulative);
-    pull_restart(source->pull, clock_monotonic_ns());
-}
-
-void pipeline_restart_pull(struct pipeline *pipeline, unsigned source, bool replaced,
-                           uint64_t stream_id)
-{
-    for (size_t i = 0; i < pipeline->options.source_count; i++) {
-        if (pipeline->sources[i].index == source)
-            restart_source(pipeline, &pipeline->sources[i], replaced, stream_id);
-    }
 }
 
 /* They would keep the worker from its end. */
@@ -575,6 +509,7 @@ void pipeline_give_up(struct pipeline *pipeline)
 
 void pipeline_leave(struct pipeline *pipeline)
 {
+    settle_flush(&pipeline->settler);
     for (size_t i = 0; i < pipeline->options.source_count; i++) {
         pull_dismiss(pipeline->sources[i].pull);
         if (pipeline->sources[i].cumulative != NULL)

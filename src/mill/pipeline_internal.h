@@ -2,14 +2,16 @@
 #define TIDEMILL_MILL_PIPELINE_INTERNAL_H
 
 #include "mill/cumulative.h"
+#include "mill/garbage.h"
 #include "mill/pipeline.h"
 #include "mill/pipeline_kv.h"
 #include "mill/refusals.h"
 #include "mill/settle.h"
 
 /*
- * What the two halves of the pipeline share: pipeline.c (arrival, rounds, reload and shutdown) and
- * pipeline_rules.c (from the first handler to the settled message; the engine's host).
+ * What the parts of the pipeline share: pipeline.c (arrival, rounds and shutdown),
+ * pipeline_rules.c (from the first handler to the settled message; reload; the engine's host) and
+ * pipeline_events.c (what comes from outside).
  */
 
 enum { PIPELINE_UNIQUE_SIZE = 64 };
@@ -33,8 +35,8 @@ struct pipeline {
     bool tick_due;
     struct rule **matches; /* room for as many rules as the current engine has */
     size_t match_capacity;
-    struct wire_message **garbage; /* to be freed in one burst */
-    size_t garbage_count, garbage_capacity;
+    struct garbage garbage;
+    int64_t now_ns; /* clock_monotonic_ns when something was last seen to begin or end */
 };
 
 /* Lets an engine work: connects it with the watchdog and its rules with their counters. */
@@ -52,8 +54,7 @@ void pipeline_finish(struct pipeline *pipeline, struct delivery *delivery);
 /* The outbox has stored something, or given up on it. */
 void pipeline_output_done(void *context, void *token, const struct outbox_result *result);
 
-/* Keeps a message for the burst at the end of the round; NULL is fine. */
+/* Keeps a message for the burst at the end of a round; NULL is fine. */
 void pipeline_discard(struct pipeline *pipeline, struct wire_message *message);
-void pipeline_collect(struct pipeline *pipeline);
 
 #endif

@@ -46,7 +46,7 @@ static void close_one(struct pipeline *pipeline, struct delivery *delivery)
 {
     if (--delivery->open > 0)
         return;
-    if (settle(&pipeline->settler, delivery, clock_monotonic_ns()))
+    if (settle(&pipeline->settler, delivery, pipeline->now_ns))
         pipeline_finish(pipeline, delivery);
     else if (delivery->phase == PHASE_WAITING)
         pipeline_release_runs(delivery);
@@ -161,7 +161,6 @@ static void publish_outputs(struct pipeline *pipeline, struct run *run,
                             const struct call_result *result)
 {
     const struct delivery *delivery = run->delivery;
-    int64_t now_ns = result->output_count > 0 ? clock_monotonic_ns() : 0;
     char name[DELIVERY_NAME_SIZE] = "";
     if (result->output_count > 0)
         delivery_name(delivery, name);
@@ -172,7 +171,7 @@ static void publish_outputs(struct pipeline *pipeline, struct run *run,
         int status;
         snprintf(id, sizeof(id), "%s:%s:%zu", name, run->name, i + 1);
         if (output->durable)
-            status = publish_durable(pipeline, output, id, run, now_ns, &err);
+            status = publish_durable(pipeline, output, id, run, result->ended_ns, &err);
         else
             status = publish_core(pipeline, output, &err);
         if (status != 0)
@@ -235,6 +234,7 @@ static void on_finished(void *context, void *token, const struct call_result *re
 {
     struct pipeline *pipeline = context;
     struct run *run = token;
+    pipeline->now_ns = result->ended_ns;
     count_call(result->host_data, result);
     if (run == NULL) {
         if (result->outcome == OUTCOME_ERROR)
@@ -376,7 +376,8 @@ void pipeline_reply(struct pipeline *pipeline, enum reply_kind kind, uint64_t to
 {
     switch (kind) {
     case REPLY_PUBLISH:
-        outbox_reply(pipeline->outbox, token, message, no_responders, clock_monotonic_ns());
+        pipeline->now_ns = clock_monotonic_ns();
+        outbox_reply(pipeline->outbox, token, message, no_responders, pipeline->now_ns);
         break;
     case REPLY_REQUEST:
         on_request_reply(pipeline, token, message, no_responders);

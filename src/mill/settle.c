@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -20,6 +21,38 @@ static void answer(struct settler *settler, struct delivery *delivery, const cha
         return; /* whoever hears it takes it for an answer to another delivery */
     /* Not sent (the connection is closed): the server delivers again after ack_wait. */
     link_publish(settler->link, delivery_reply(delivery), text, strlen(text));
+}
+
+/* Sets a +ACK aside for settle_flush; when there is no room for that, sends it now. */
+static void answer_ack(struct settler *settler, struct delivery *delivery)
+{
+    if (delivery->orphan)
+        return;
+    if (settler->ack_count == settler->ack_capacity) {
+        size_t capacity = settler->ack_capacity == 0 ? 256 : settler->ack_capacity * 2;
+        const char **acks = (const char **)realloc((void *)settler->acks, capacity * sizeof(*acks));
+        if (acks == NULL) {
+            answer(settler, delivery, "+ACK");
+            return;
+        }
+        settler->acks = acks;
+        settler->ack_capacity = capacity;
+    }
+    settler->acks[settler->ack_count++] = delivery_reply(delivery);
+}
+
+void settle_flush(struct settler *settler)
+{
+    for (size_t i = 0; i < settler->ack_count; i++)
+        link_publish(settler->link, settler->acks[i], "+ACK", 4);
+    settler->ack_count = 0;
+}
+
+void settle_close(struct settler *settler)
+{
+    free((void *)settler->acks);
+    settler->acks = NULL;
+    settler->ack_count = settler->ack_capacity = 0;
 }
 
 /* Nothing more is to be done for it, and all that answers it is the floor. */
@@ -85,7 +118,7 @@ static bool acknowledge(struct settler *settler, struct delivery *delivery, int6
     }
     if (delivery->source->config->confirm && !delivery->orphan)
         return send_confirm(settler, delivery, now_ns);
-    answer(settler, delivery, "+ACK");
+    answer_ack(settler, delivery);
     return true;
 }
 

@@ -23,6 +23,9 @@
  * (cumulative.h), what would get -NAK waits here for its next try (retries.h); while the worker
  * drains it is given back all the same.
  *
+ * +ACKs leave together at the end of a round, after what the round has published: the server works
+ * fastest on many of one kind. settle_flush sends them; the wire messages must live until then.
+ *
  * Thread: the worker's loop.
  */
 
@@ -36,6 +39,8 @@ struct settler {
     bool draining;          /* nothing is kept to be tried again */
     bool term_reasons;      /* the server understands `+TERM reason` (2.10.4 and later) */
     int64_t wall_offset_ns; /* the wall clock's lead on the monotonic one, as of a moment ago */
+    const char **acks;      /* the subjects of +ACKs that have not left yet */
+    size_t ack_count, ack_capacity;
 };
 
 /*
@@ -43,6 +48,10 @@ struct settler {
  * can be freed; false when an answer must be waited for (its phase says which).
  */
 bool settle(struct settler *settler, struct delivery *delivery, int64_t now_ns);
+
+/* Sends the +ACKs of what has been settled. Call before the settled wire messages are freed. */
+void settle_flush(struct settler *settler);
+void settle_close(struct settler *settler); /* sends nothing */
 
 /* The dead letter's outbox entry is done. True: settled. */
 bool settle_dead_letter_done(struct settler *settler, struct delivery *delivery, bool stored,

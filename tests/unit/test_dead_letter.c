@@ -27,6 +27,7 @@ static int close_outbox(void **state)
     (void)state;
     while (source.oldest != NULL)
         delivery_free(source.oldest);
+    source_free_spares(&source);
     outbox_free(outbox);
     int status = bus.outgoing_live == 0 ? 0 : -1;
     bus_fake_reset();

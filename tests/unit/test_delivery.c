@@ -28,6 +28,7 @@ static int close_source(void **state)
     (void)state;
     while (source.oldest != NULL)
         delivery_free(source.oldest);
+    source_free_spares(&source);
     bus_fake_reset();
     return source.newest == NULL ? 0 : -1;
 }

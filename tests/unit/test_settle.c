@@ -59,6 +59,8 @@ static int close_all(void **state)
     while (source.oldest != NULL)
         delivery_free(source.oldest);
     outbox_free(settler.outbox);
+    settle_close(&settler);
+    source_free_spares(&source);
     progress_free(settler.progress);
     int status = bus.outgoing_live == 0 ? 0 : -1;
     bus_fake_reset();
@@ -129,6 +131,7 @@ static void test_a_message_that_all_rules_took_is_acknowledged(void **state)
 {
     (void)state;
     assert_true(settle(&settler, deliver(1), 1));
+    settle_flush(&settler);
     assert_answered("+ACK");
     assert_int_equal(bus.sent[0].kind, 0);
     assert_int_equal(counter_get(counters.acked), 1);
@@ -141,7 +144,29 @@ static void test_the_latest_copy_is_acknowledged(void **state)
     struct delivery *delivery = deliver(1);
     delivery->latest = &latest;
     assert_true(settle(&settler, delivery, 1));
+    settle_flush(&settler);
     assert_string_equal(bus.sent[0].subject, "$JS.ACK.S.C.2.1042.9.1.0");
+}
+
+static void test_acks_leave_together_each_once_and_in_order(void **state)
+{
+    (void)state;
+    struct wire_message messages[300];
+    char replies[300][24];
+    for (size_t i = 0; i < 300; i++) {
+        struct ack_subject ack = {.stream_sequence = i, .delivered = 1};
+        snprintf(replies[i], sizeof(replies[i]), "reply.%zu", i);
+        messages[i] = (struct wire_message){.reply = replies[i], .payload = ""};
+        struct delivery *delivery = delivery_new(&source, &messages[i], &ack, 1);
+        assert_true(settle(&settler, delivery, 1));
+        delivery_free(delivery);
+    }
+    assert_int_equal(bus.sent_count, 0);
+    settle_flush(&settler);
+    settle_flush(&settler);
+    assert_int_equal(bus.sent_count, 300);
+    for (size_t i = 0; i < 300; i++)
+        assert_string_equal(bus.sent[i].subject, replies[i]);
 }
 
 static void test_an_acknowledged_message_is_forgotten(void **state)
@@ -161,6 +186,7 @@ static void test_a_closed_connection_does_not_hold_an_ack(void **state)
     (void)state;
     bus.refusal = "closed";
     assert_true(settle(&settler, deliver(1), 1));
+    settle_flush(&settler);
     assert_int_equal(bus.sent_count, 0);
 }
 
@@ -452,6 +478,7 @@ static void test_with_cumulative_acks_a_failed_message_waits_here(void **state)
     assert_true(retries_due_ns(&retries) > clock_monotonic_ns());
     assert_ptr_equal(retries_take(&retries, INT64_MAX), delivery);
     assert_true(settle(&settler, deliver(1), 1));
+    settle_flush(&settler);
     assert_int_equal(bus.sent_count, 0);
     assert_int_equal(counter_get(counters.acked), 1);
 
@@ -473,6 +500,7 @@ int main(void)
         TEST(test_latency_is_from_the_storing_to_the_ack_by_the_wall_clock),
         TEST(test_the_latency_of_a_message_from_the_future_is_zero),
         TEST(test_the_latest_copy_is_acknowledged),
+        TEST(test_acks_leave_together_each_once_and_in_order),
         TEST(test_an_acknowledged_message_is_forgotten),
         TEST(test_a_closed_connection_does_not_hold_an_ack),
         TEST(test_a_confirmed_ack_waits_for_the_servers_answer),
