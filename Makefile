@@ -72,7 +72,8 @@ BENCH_FLAGS        = $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(N),--count 
 FUZZERS           := $(addprefix $(BUILD)/fuzz/,$(or $(FUZZ),\
                        $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))))
 FUZZED            := $(patsubst src/%.c,$(BUILD)/fuzz/obj/%.o,$(wildcard src/base/*.c src/rules/*.c) \
-                       $(patsubst %,src/bus/%.c,creds json_scan library nkey puback wire) src/ops/address.c) \
+                       $(patsubst %,src/bus/%.c,creds json_scan library nkey puback wire) \
+                       $(patsubst %,src/ops/%.c,address escape)) \
                      $(LUA_SOURCES:src/lua/%.lua=$(BUILD)/obj/lua/%.o)
 FUZZ_FLAGS        := -std=c11 -D_GNU_SOURCE -O1 -gline-tables-only -Wall -Wextra -Isrc -pthread \
                      -DTIDEMILL_VERSION='"$(VERSION)"' -fno-omit-frame-pointer \
@@ -261,10 +262,10 @@ $(BUILD)/fuzz/obj/%.o: src/%.c
 	$(call say,CC,"$< (fuzzed)")
 	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/fuzz/libtidemill.a: $(FUZZED)
+$(BUILD)/fuzz/libtidemill.a: $(FUZZED) Makefile
 	@rm -f $@
 	$(call say,AR,$@)
-	$(Q)$(AR) qcs $@ $^
+	$(Q)$(AR) qcs $@ $(FUZZED)
 
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(BUILD)/fuzz/libtidemill.a
 	$(call say,LINK,$@)
