@@ -82,7 +82,8 @@ void wire_free(struct wire_message *message)
 
 /* --- acknowledgement subjects --- */
 
-enum { ACK_TOKENS_V1 = 9, ACK_TOKENS_V2 = 11, ACK_TOKENS_KEPT = 11 };
+/* Without `$JS.ACK`. */
+enum { ACK_TOKENS_V1 = 7, ACK_TOKENS_V2 = 9, ACK_TOKENS_KEPT = 9 };
 
 /* Reads a decimal number that ends exactly at `end`. */
 static bool read_number(const char *text, const char *end, uint64_t *out)
@@ -100,46 +101,52 @@ static bool read_number(const char *text, const char *end, uint64_t *out)
     return true;
 }
 
+/*
+ * Reads the tokens behind "$JS.ACK." up to the last one that is known: token[i] starts there and ends
+ * one before token[i + 1]. Returns how many there are.
+ */
+static size_t split(const char *text, const char *token[ACK_TOKENS_KEPT + 1])
+{
+    size_t count = 1;
+    token[0] = text;
+    for (; *text != '\0'; text++) {
+        if (*text != '.')
+            continue;
+        token[count] = text + 1;
+        if (count == ACK_TOKENS_KEPT)
+            return count;
+        count++;
+    }
+    token[count] = text + 1;
+    return count;
+}
+
 int ack_subject_parse(const char *reply, struct ack_subject *out)
 {
     static const char prefix[] = "$JS.ACK.";
+    const char *tokens[ACK_TOKENS_KEPT + 1];
     if (reply == NULL || strncmp(reply, prefix, sizeof(prefix) - 1) != 0)
         return -1;
-
-    /* token[i] starts there; it ends one before token[i + 1]. The last kept one may be the end. */
-    const char *token[ACK_TOKENS_KEPT + 1];
-    size_t count = 0;
-    const char *at = reply;
-    while (count < ACK_TOKENS_KEPT) {
-        token[count++] = at;
-        const char *dot = strchr(at, '.');
-        if (dot == NULL) {
-            at += strlen(at) + 1;
-            break;
-        }
-        at = dot + 1;
-    }
-    token[count] = at;
-
-    size_t first; /* the stream's token */
+    size_t count = split(reply + sizeof(prefix) - 1, tokens);
+    const char **token; /* the stream's */
     if (count == ACK_TOKENS_V1)
-        first = 2;
+        token = tokens;
     else if (count >= ACK_TOKENS_V2)
-        first = 4;
+        token = tokens + 2;
     else
         return -1;
 
     uint64_t number[5];
     for (size_t i = 0; i < 5; i++) {
-        if (!read_number(token[first + 2 + i], token[first + 3 + i] - 1, &number[i]))
+        if (!read_number(token[2 + i], token[3 + i] - 1, &number[i]))
             return -1;
     }
     if (number[3] > INT64_MAX)
         return -1;
-    out->stream = token[first];
-    out->stream_size = (size_t)(token[first + 1] - 1 - token[first]);
-    out->consumer = token[first + 1];
-    out->consumer_size = (size_t)(token[first + 2] - 1 - token[first + 1]);
+    out->stream = token[0];
+    out->stream_size = (size_t)(token[1] - 1 - token[0]);
+    out->consumer = token[1];
+    out->consumer_size = (size_t)(token[2] - 1 - token[1]);
     out->delivered = number[0];
     out->stream_sequence = number[1];
     out->consumer_sequence = number[2];

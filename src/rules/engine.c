@@ -72,7 +72,7 @@ static int panic(lua_State *L)
 int engine_make_state(struct engine *engine, struct error *err)
 {
     int64_t memory = engine->options.limits.memory;
-    limits_init(&engine->limits, memory > 0 ? (size_t)memory : SIZE_MAX / 2);
+    limits_init(&engine->limits, memory > 0 ? (size_t)memory : SIZE_MAX / 2, &engine->blocks);
     engine->L = lua_newstate(limits_alloc, &engine->limits);
     if (engine->L == NULL)
         return error_set(err, "no memory for a Lua state (rules.memory)");
@@ -200,6 +200,7 @@ void engine_close(struct engine *engine)
         return;
     if (engine->L != NULL)
         lua_close(engine->L); /* runs no rule code: rules have no __gc */
+    blocks_close(&engine->blocks);
     call_close_all(engine);
     for (size_t i = 0; i < engine->rule_count; i++) {
         const struct input *input = NULL;

@@ -65,6 +65,7 @@ struct rule {
 struct engine {
     lua_State *L; /* the main thread: runs no rule code, except below a lua_pcall */
     struct limits limits;
+    struct blocks blocks; /* the memory of L */
     struct ruleset *ruleset;
     struct engine_options options;
     struct engine_activity *activity;

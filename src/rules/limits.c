@@ -6,9 +6,9 @@
 #include "rules/call.h"
 #include "rules/engine_impl.h"
 
-void limits_init(struct limits *limits, size_t memory_max)
+void limits_init(struct limits *limits, size_t memory_max, struct blocks *blocks)
 {
-    *limits = (struct limits){.memory_max = memory_max, .deadline_ns = INT64_MAX};
+    *limits = (struct limits){.memory_max = memory_max, .deadline_ns = INT64_MAX, .blocks = blocks};
 }
 
 /*
@@ -49,7 +49,7 @@ void *limits_alloc(void *context, void *block, size_t old_size, size_t new_size)
     struct limits *limits = context;
     size_t held = block == NULL ? 0 : old_size;
     if (new_size == 0) {
-        free(block);
+        blocks_free(limits->blocks, block, held);
         limits->memory_used -= held;
         return NULL;
     }
@@ -61,7 +61,7 @@ void *limits_alloc(void *context, void *block, size_t old_size, size_t new_size)
         if (new_size >= LIMITS_LARGE_BLOCK && is_past_deadline(limits))
             return NULL;
     }
-    void *moved = realloc(block, new_size);
+    void *moved = blocks_resize(limits->blocks, block, held, new_size);
     if (moved == NULL && new_size > held)
         return refuse(limits, new_size);
     if (moved == NULL) /* Lua relies on shrinking never to fail: the old block will do */

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rules/blocks.h"
+
 /*
  * What stops a rule: a counting allocator with a ceiling, and a count hook with a deadline. One
  * struct per Lua state; the state's thread only.
@@ -28,6 +30,7 @@ struct limits {
     bool expired;
     int64_t deadline_ns; /* clock_monotonic_ns; INT64_MAX: none */
     size_t charged;      /* steps since the last look at the clock */
+    struct blocks *blocks;
 };
 
 enum {
@@ -37,7 +40,8 @@ enum {
         64 << 10 /* bytes that take longer to fill than a look at the clock: 5 us */
 };
 
-void limits_init(struct limits *limits, size_t memory_max);
+/* `blocks` is where the memory is from. */
+void limits_init(struct limits *limits, size_t memory_max, struct blocks *blocks);
 
 /* The lua_Alloc of the state; `limits` is its user data. */
 void *limits_alloc(void *limits, void *block, size_t old_size, size_t new_size);
