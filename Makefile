@@ -77,7 +77,7 @@ FUZZED            := $(patsubst src/%.c,$(BUILD)/fuzz/obj/%.o,$(wildcard src/bas
                      $(LUA_SOURCES:src/lua/%.lua=$(BUILD)/obj/lua/%.o)
 FUZZ_FLAGS        := -std=c11 -D_GNU_SOURCE -O1 -gline-tables-only -Wall -Wextra -Isrc -pthread \
                      -DTIDEMILL_VERSION='"$(VERSION)"' -fno-omit-frame-pointer \
-                     -fsanitize=address,undefined -fno-sanitize-recover=all
+                     -fsanitize=address,undefined -fno-sanitize-recover=all -D__SANITIZE_ADDRESS__ # as gcc says
 
 .PHONY: compat container-check coverage soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
 .DEFAULT_GOAL := all

@@ -72,7 +72,7 @@ static lua_State *open_state(void)
 {
     lua_State *L = luaL_newstate();
     luaL_openlibs(L);
-    limits_init(&engine.limits, SIZE_MAX / 2);
+    limits_init(&engine.limits, SIZE_MAX / 2, &engine.blocks);
     limits_arm(&engine.limits, INT64_MAX);
     *(struct engine **)lua_getextraspace(L) = &engine;
     must(luaL_loadstring(L, compare) == LUA_OK); /* chunk */

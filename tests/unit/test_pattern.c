@@ -27,7 +27,7 @@ static int setup(void **state)
         return -1;
     luaL_openlibs(L);
     memset(&engine, 0, sizeof(engine));
-    limits_init(&engine.limits, SIZE_MAX / 2);
+    limits_init(&engine.limits, SIZE_MAX / 2, &engine.blocks);
     *(struct engine **)lua_getextraspace(L) = &engine;
     lua_newtable(L); /* own */
     pattern_library_open(L);
