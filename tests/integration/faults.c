@@ -91,6 +91,10 @@ void faults_check_outputs(struct harness *h, size_t first, size_t end)
 
 void faults_check_all(struct harness *h, size_t count)
 {
+    /* A new leader says for a while that nothing is pending. */
+    int64_t deadline = harness_deadline(2 * FAULTS_PATIENCE_MS);
+    while (harness_count(h, "out") < count && clock_monotonic_ns() < deadline)
+        faults_pause(STEP_MS);
     harness_wait_drained(h, "in", "d", 2 * FAULTS_PATIENCE_MS);
     faults_check_outputs(h, 0, count);
 }

@@ -7,12 +7,14 @@
 
 #include "base/clock.h"
 #include "harness.h"
+#include "server.h"
 
 enum {
     ACK_PATIENCE_MS = 10000,
     UNACKED_MAX = 2000, /* messages under way in a feed */
     READ_BATCH = 5000,
-    STEP_MS = 5
+    STEP_MS = 5,
+    DRAINED_LOOKS = 5
 };
 
 static const char *fault_text(natsStatus s)
@@ -188,17 +190,23 @@ void harness_wait_count(struct harness *h, const char *stream, uint64_t count, i
                      (unsigned long long)count);
 }
 
+/*
+ * Servers from 2.10 on count what is pending a moment after they have said that it is stored, and new
+ * leaders later still: only what they say for a while counts.
+ */
 void harness_wait_drained(struct harness *h, const char *stream, const char *durable,
                           int timeout_ms)
 {
     int64_t deadline = harness_deadline(timeout_ms);
+    int looks = server_at_least(2, 10, 0) ? DRAINED_LOOKS : 1, drained = 0;
     for (;;) {
         jsConsumerInfo *info = NULL;
         natsStatus s = js_GetConsumerInfo(&info, harness_js(h), stream, durable, NULL, NULL);
         long long pending = s == NATS_OK ? (long long)info->NumPending : -1;
         long long unacked = s == NATS_OK ? (long long)info->NumAckPending : -1;
         jsConsumerInfo_Destroy(info);
-        if (pending == 0 && unacked == 0)
+        drained = pending == 0 && unacked == 0 ? drained + 1 : 0;
+        if (drained == looks)
             return;
         if (clock_monotonic_ns() > deadline && s != NATS_OK)
             harness_fail(h, "no consumer %s on %s after %d ms: %s", durable, stream, timeout_ms,
