@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { DUE_COUNT = 1024, DUE_BYTES = 1 << 20 };
+enum { DUE_COUNT = 512, DUE_BYTES = 256 << 10 };
 
 bool garbage_add(struct garbage *garbage, struct wire_message *message)
 {

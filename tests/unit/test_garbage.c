@@ -29,9 +29,9 @@ static void test_nothing_is_freed_before_the_burst(void **state)
 
 static void test_a_burst_is_due_when_there_are_many(void **state)
 {
-    static struct wire_message messages[1024];
+    static struct wire_message messages[512];
     (void)state;
-    for (size_t i = 0; i < 1024; i++) {
+    for (size_t i = 0; i < 512; i++) {
         assert_false(garbage_is_due(&garbage));
         assert_true(garbage_add(&garbage, &messages[i]));
     }
@@ -42,7 +42,7 @@ static void test_a_burst_is_due_when_there_are_many(void **state)
 
 static void test_a_burst_is_due_when_payloads_are_large(void **state)
 {
-    static struct wire_message large = {.payload_size = 600 << 10};
+    static struct wire_message large = {.payload_size = 200 << 10};
     (void)state;
     assert_true(garbage_add(&garbage, &large));
     assert_false(garbage_is_due(&garbage));
