@@ -27,7 +27,7 @@ enum {
     INBOX_SIZE = 64,
     SUBJECT_SIZE = LINK_REPLY_SIZE,
     WHY_SIZE = 512,
-    REFUSALS_MAX = 2, /* then the credentials are wrong */
+    REFUSALS_MAX = 2,  /* then the credentials are wrong */
     READS_MAX = 10000, /* of what is left in a socket */
     IO_SIZE = 64 << 10 /* of one read; the server writes up to so much at once (its maxBufSize) */
 };
