@@ -71,17 +71,6 @@ enum log_level log_get_level(void)
     return (enum log_level)atomic_load_explicit(&logger.level, memory_order_relaxed);
 }
 
-int log_level_parse(const char *word, enum log_level *level)
-{
-    for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
-        if (strcmp(word, level_names[i]) == 0) {
-            *level = (enum log_level)i;
-            return 0;
-        }
-    }
-    return -1;
-}
-
 const char *log_level_name(enum log_level level)
 {
     return level_names[level];

@@ -40,8 +40,7 @@ void log_limit(const struct log_limits *limits);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
-/* "debug", "info", "warn", "error" -> level. Returns 0, or -1 for another word. */
-int log_level_parse(const char *word, enum log_level *level);
+/* "debug", "info", "warn" or "error". */
 const char *log_level_name(enum log_level level);
 
 /* Writes what the intervals that are over owe, and what could not be written before. Call it a few

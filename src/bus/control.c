@@ -227,13 +227,6 @@ bool control_connected(struct control *control)
     return connected;
 }
 
-int64_t control_max_payload(struct control *control)
-{
-    int64_t size = natsConnection_GetMaxPayload(acquire(control));
-    release(control);
-    return size;
-}
-
 /* The INFO of the server connected to, asked for once per server. False when it cannot be had. */
 static bool server_info(struct control *control, struct server_info *info)
 {

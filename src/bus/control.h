@@ -44,9 +44,6 @@ bool control_has_jetstream(struct control *control);
 /* Whether the server is at least this version; false when its version is not known. */
 bool control_server_at_least(struct control *control, int major, int minor, int patch);
 
-/* The largest payload the server takes, in bytes. */
-int64_t control_max_payload(struct control *control);
-
 /* The servers as people write them, comma separated, without any password. */
 void control_servers(const struct nats_config *config, char *text, size_t size);
 

@@ -160,18 +160,6 @@ void health_failed(struct health *health, const char *check, const char *reason,
     report(health, check, false, text);
 }
 
-void health_forget(struct health *health, const char *name)
-{
-    pthread_mutex_lock(&health->lock);
-    struct check *check = find_check(health, name);
-    if (check != NULL) {
-        health->count--;
-        memmove(check, check + 1,
-                (size_t)(health->checks + health->count - check) * sizeof(*check));
-    }
-    pthread_mutex_unlock(&health->lock);
-}
-
 static bool is_ready(const struct health *health)
 {
     bool ready = health->count > 0 && !health->incomplete;

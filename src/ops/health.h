@@ -34,9 +34,6 @@ void health_ok(struct health *health, const char *check);
 void health_failed(struct health *health, const char *check, const char *reason, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The check is no longer anybody's business. */
-void health_forget(struct health *health, const char *check);
-
 /* A reload, the first load included, has put rules of this version to work; or it has changed
  * nothing. */
 void health_reloaded(struct health *health, const char *rules_version);

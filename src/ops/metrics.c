@@ -452,11 +452,6 @@ void metric_gauge_set(struct metric_gauge *gauge, double value)
     number_set(&gauge->value, value);
 }
 
-void metric_gauge_add(struct metric_gauge *gauge, double n)
-{
-    number_add(&gauge->value, n);
-}
-
 void metric_histogram_observe(struct metric_histogram *histogram, double value)
 {
     const struct metric *metric = histogram->metric;

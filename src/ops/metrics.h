@@ -83,7 +83,6 @@ void metric_counter_set(struct metric_counter *counter, double total);
 void metric_histogram_set(struct metric_histogram *histogram, const uint64_t *buckets, double sum);
 
 void metric_gauge_set(struct metric_gauge *gauge, double value);
-void metric_gauge_add(struct metric_gauge *gauge, double n);
 
 /* Not a number: nothing. */
 void metric_histogram_observe(struct metric_histogram *histogram, double value);

@@ -408,7 +408,6 @@ static void test_the_control_connection_waits_for_a_server_that_is_not_up(struct
     assert_true(control_has_jetstream(control));
     assert_true(control_server_at_least(control, 2, 9, 0));
     assert_false(control_server_at_least(control, 99, 0, 0));
-    assert_int_equal(control_max_payload(control), 1048576);
 }
 
 static void test_a_wrong_password_is_an_error_at_once(struct harness *h)

@@ -73,18 +73,6 @@ static void test_a_check_that_recovers_is_ok(void **state)
     assert_ready_page(*state, false, "connected: connection lost\n");
 }
 
-static void test_a_forgotten_check_does_not_count(void **state)
-{
-    health_failed(*state, "a", "first");
-    health_ok(*state, "b");
-    health_failed(*state, "c", "third");
-    health_forget(*state, "a");
-    health_forget(*state, "nobody knows");
-    assert_ready_page(*state, false, "c: third\n");
-    health_forget(*state, "c");
-    assert_ready_page(*state, true, "ready\n");
-}
-
 static void test_a_reason_is_one_line(void **state)
 {
     health_failed(*state, "rules", "x.lua:3: boom\nstack traceback:\n\tx.lua:3");
@@ -218,7 +206,6 @@ static void *report_much(void *health)
     for (int i = 0; i < 2000; i++) {
         health_failed(health, "connected", "try %d", i);
         health_ok(health, "connected");
-        health_forget(health, "rules");
         health_reloaded(health, "v");
     }
     return NULL;
@@ -247,7 +234,6 @@ int main(void)
         TEST(test_all_checks_ok_is_ready),
         TEST(test_each_failed_check_gives_its_reason_on_a_line),
         TEST(test_a_check_that_recovers_is_ok),
-        TEST(test_a_forgotten_check_does_not_count),
         TEST(test_a_reason_is_one_line),
         TEST(test_more_checks_than_there_is_room_for_is_not_ready),
         TEST(test_a_long_name_is_cut_and_found_again),

