@@ -3,16 +3,18 @@
 
 /*
  * What tests that measure must know of their build. AddressSanitizer keeps freed memory for a
- * while; under ThreadSanitizer memory tells nothing at all, and Lua runs some ten times slower.
+ * while; under ThreadSanitizer and memcheck memory tells nothing at all, and Lua runs some ten or
+ * twenty times slower: limits of time grow by SLOWNESS, random cases become fewer by it.
+ * `make valgrind` defines MEMCHECK, the compiler the others.
  */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(MEMCHECK)
 enum { SANITIZED = 1 };
 #else
 enum { SANITIZED = 0 };
 #endif
 
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__) || defined(MEMCHECK)
 enum { MEMORY_TELLS = 0, SLOWNESS = 20 };
 #elif defined(COVERAGE) /* lines are counted */
 enum { MEMORY_TELLS = 1, SLOWNESS = 4 };

@@ -1,9 +1,10 @@
+#include "sanitizer.h"
 #include "unit/json_state.h"
 
 /* The codec as a whole; each direction has its own file (test_json_decode.c, test_json_encode.c).
  */
 
-enum { SEED = 20241123, ROUNDS = 4000 };
+enum { SEED = 20241123, ROUNDS = 4000 / SLOWNESS };
 
 static void test_a_canonical_text_comes_back_byte_for_byte(void **state)
 {

@@ -290,14 +290,14 @@ static void test_whatever_a_rule_does_it_cannot_tell(void **state)
 {
     struct fixture *f = *state;
     open_rule(f);
-    send_random(f, document_write, 1, 4000);
+    send_random(f, document_write, 1, 1 + 4000 / SLOWNESS);
 }
 
 static void test_nor_can_it_with_small_documents(void **state)
 {
     struct fixture *f = *state;
     open_rule(f);
-    send_random(f, document_write_small, 1, 6000);
+    send_random(f, document_write_small, 1, 1 + 6000 / SLOWNESS);
 }
 
 /*
@@ -337,8 +337,8 @@ static void test_a_collection_at_every_allocation_makes_no_difference(void **sta
     stress = (struct stress){.left = -1};
     stress.alloc = lua_getallocf(f->engine->L, &stress.context);
     lua_setallocf(f->engine->L, stress_alloc, &stress);
-    send_random(f, document_write, 10000, 10150);
-    send_random(f, document_write_small, 10000, 10150);
+    send_random(f, document_write, 10000, 10000 + 160 / SLOWNESS);
+    send_random(f, document_write_small, 10000, 10000 + 160 / SLOWNESS);
     lua_setallocf(f->engine->L, stress.alloc, stress.context);
 }
 
@@ -664,19 +664,23 @@ static void test_looking_up_what_is_not_in_a_large_object_does_not_search_it_eac
 {
     struct fixture *f = *state;
     static char text[1 << 20];
+    char body[512];
     size_t size = 0;
     text[size++] = '{';
     for (int i = 0; i < 20000; i++)
         size += (size_t)snprintf(text + size, sizeof(text) - size, "\"k%d\":{\"v\":[{}]},", i);
     size += (size_t)snprintf(text + size, sizeof(text) - size, "\"end\":[%s]}", "{},{},{}");
     f->options.limits.timeout_ns = 10 * NS_PER_S; /* 0.3 s, or a minute */
-    open_handler(f, "local d, n = msg.data, 0\n"
-                    "for _ = 1, 100 do\n"
-                    "  for i = 0, 19999, 2 do\n"
-                    "    if d['k' .. i].v[1] and not d['n' .. i] then n = n + 1 end\n"
-                    "  end\n"
-                    "end\n"
-                    "assert(n == 1000000)");
+    snprintf(body, sizeof(body),
+             "local d, n = msg.data, 0\n"
+             "for _ = 1, %d do\n"
+             "  for i = 0, 19999, 2 do\n"
+             "    if d['k' .. i].v[1] and not d['n' .. i] then n = n + 1 end\n"
+             "  end\n"
+             "end\n"
+             "assert(n == %d * 10000)",
+             100 / SLOWNESS, 100 / SLOWNESS);
+    open_handler(f, body);
     send_document(f, text, size, 1);
     assert_done(f);
 }

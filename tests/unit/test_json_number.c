@@ -13,11 +13,12 @@
 #include <cmocka.h>
 
 #include "rules/json_number.h"
+#include "sanitizer.h"
 
 /* What test_json.c shows by example, here against strtod and printf on many numbers from a fixed
  * seed. */
 
-enum { ROUNDS = 100000 };
+enum { ROUNDS = 100000 / SLOWNESS };
 
 /* xorshift64*: small, and the same numbers everywhere. */
 static uint64_t next_random(uint64_t *seed)

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "sanitizer.h"
+
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 /* Evaluates a text that must be good; the caller frees. */
@@ -205,7 +207,8 @@ static void test_a_file_that_takes_all_memory_is_stopped(void **state)
     (void)state;
     const char *const message = "tidemill.lua: uses more than 64 MB of memory";
     assert_string_equal(fault("local s = 'x' while true do s = s .. s end"), message);
-    assert_string_equal(fault("local t = {} for i = 1, 1e9 do t[i] = {} end"), message);
+    if (SLOWNESS == 1) /* else the limit of time comes first */
+        assert_string_equal(fault("local t = {} for i = 1, 1e9 do t[i] = {} end"), message);
     /* The stack's own limit or this one, whichever the Lua at hand meets first. */
     assert_int_equal(
         strncmp(fault("local function f() return f() + 1 end return f()"), "tidemill.lua:", 13), 0);

@@ -12,6 +12,7 @@
 #include "rules/engine_impl.h"
 #include "rules/pattern.h"
 #include "rules/pattern_library.h"
+#include "sanitizer.h"
 
 /*
  * Our find, match, gmatch and gsub beside those of liblua, in one plain state: the tables `own` and
@@ -260,7 +261,7 @@ static void test_errors_are_those_of_stock_lua(void **state)
 
 /* --- beside stock Lua --------------------------------------------------------------------------- */
 
-enum { CASES = 60000, PATTERN_ITEMS = 6, SUBJECT_MAX = 14 };
+enum { CASES = 60000 / SLOWNESS, PATTERN_ITEMS = 6, SUBJECT_MAX = 14 };
 
 static const uint64_t SEED = 20241124;
 
