@@ -19,12 +19,13 @@ HARDEN  ?= -fstack-protector-strong -fstack-clash-protection $(HARDEN_$(MACHINE)
            -D_FORTIFY_SOURCE=2 -Wformat -Werror=format-security -fPIE
 CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) $(SANITIZED) $(COUNTED_LINES) -g -Wall -Wextra -Wpedantic -Wshadow \
            -Wstrict-prototypes -Wmissing-prototypes $(WERROR) $(HARDEN) -pthread -Isrc -DTIDEMILL_VERSION='"$(VERSION)"'
-LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) \
+LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread $(SANITIZED) \
            $(if $(COVERAGE),--coverage -Wl$(comma)--wrap=_exit $(BUILD)/tests/coverage/exit.o)
 
-# SANITIZE=address,undefined or thread; a fault ends the program.
-SANITIZED     = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
-                  -fno-omit-frame-pointer)
+# SANITIZE=address,undefined or thread, where a fault ends the program; or memcheck, whose builds
+# tests/sanitizer.h must know.
+SANITIZED     = $(if $(SANITIZE),-fno-omit-frame-pointer $(if $(filter memcheck,$(SANITIZE)),-DMEMCHECK,\
+                  -fsanitize=$(SANITIZE) -fno-sanitize-recover=all))
 comma        := ,
 
 # COVERAGE=1: each line counts how often it has run.
