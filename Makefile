@@ -80,7 +80,7 @@ FUZZ_FLAGS        := -std=c11 -D_GNU_SOURCE -O1 -gline-tables-only -Wall -Wextra
                      -DTIDEMILL_VERSION='"$(VERSION)"' -fno-omit-frame-pointer \
                      -fsanitize=address,undefined -fno-sanitize-recover=all -D__SANITIZE_ADDRESS__ # as gcc says
 
-.PHONY: compat container-check coverage soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan lint format clean help
+.PHONY: compat container-check coverage soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan valgrind lint format clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -114,20 +114,26 @@ soak: setup ## 15 minutes of mixed traffic, disturbed: exactly once, and nothing
 	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/tests/soak/soak
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/tests/soak/soak $(SECONDS)
 
-# The whole suite in a build of its own. The hardening flags would only stand between the sanitizer
-# and the fault; everything takes longer, so the tests' patience grows.
-# (script_hardening has nothing to look for.)
-sanitized = SKIP="script_hardening $(3)" HARNESS_PATIENCE=4 TEST_TIMEOUT=900 $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) \
-              OPT=-O1 HARDEN= SANITIZE=$(2) test
+# The unit and integration tests in a build of its own: folder, SANITIZE, patience, programs left out.
+# The hardening flags would only stand between the checker and the fault; everything takes longer, so
+# the tests' patience grows. Warnings stay warnings: the compiler guesses worse about such code.
+checked = HARNESS_PATIENCE=$(3) TEST_TIMEOUT=1800 SKIP="$(4)" $(MAKE) --no-print-directory \
+            BUILD=$(BUILD)/$(1) OPT=-O1 HARDEN= WERROR= SANITIZE=$(2) SCRIPT_TESTS= test
 
-asan: setup ## all tests under AddressSanitizer, leak detection included, and UndefinedBehaviorSanitizer
-	@UBSAN_OPTIONS=print_stacktrace=1 $(call sanitized,asan,address$(comma)undefined)
+asan: setup ## unit and integration tests under AddressSanitizer with leak detection, and UndefinedBehaviorSanitizer
+	@UBSAN_OPTIONS=print_stacktrace=1 $(call checked,asan,address$(comma)undefined,4)
 
 # Left out are two of one thread that leave thousands of C functions by Lua's longjmp: the sanitizer's
 # shadow stack keeps each, and overflows. A second SIGTERM ends a process with its threads, on purpose.
-tsan: setup ## all tests under ThreadSanitizer
+tsan: setup ## the same under ThreadSanitizer
 	@TSAN_OPTIONS=report_thread_leaks=0:atexit_sleep_ms=0 \
-	  $(call sanitized,tsan,thread,unit_pattern unit_hostile_rules)
+	  $(call checked,tsan,thread,4,unit_pattern unit_hostile_rules)
+
+# Left out is what shows that rules which take too much are stopped in time, and nothing else: what
+# takes a tenth of a second elsewhere is a matter of minutes here.
+valgrind: setup ## the same under valgrind's memcheck, leaks are errors (30 min)
+	@WRAPPER=scripts/memcheck INTEGRATION_JOBS=$(or $(INTEGRATION_JOBS),4) \
+	  $(call checked,valgrind,memcheck,10,unit_hostile_rules integration_hostile_rules)
 
 # Left out are the scripts that look at how the program is built, or measure it.
 coverage: setup ## line coverage of src/ by make test, at least 85 %, per file (6 min; not in CI)
