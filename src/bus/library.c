@@ -20,3 +20,8 @@ void library_close(void)
 {
     nats_CloseAndWait(CLOSE_WAIT_MS);
 }
+
+void library_leave_thread(void)
+{
+    nats_ReleaseThreadMemory();
+}

@@ -14,4 +14,10 @@ int library_open(struct error *err);
 /* Closes it, after all connections are closed. */
 void library_close(void);
 
+/*
+ * Gives back what libnats keeps for the calling thread. At the end of each job on a thread of libuv's
+ * pool that has called libnats: those threads outlive library_close.
+ */
+void library_leave_thread(void);
+
 #endif

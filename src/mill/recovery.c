@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bus/library.h"
 #include "bus/provision.h"
 
 #include <inttypes.h>
@@ -162,9 +163,8 @@ static bool note_loss(struct watched *watched, int64_t created_ns)
     return watched->stream_lost;
 }
 
-static void look(uv_work_t *work)
+static void look_at(struct watched *watched)
 {
-    struct watched *watched = work->data;
     struct control *control = watched->recovery->control;
     const struct source_config *source = config_of(watched);
     struct consumer_counts counts;
@@ -189,6 +189,12 @@ static void look(uv_work_t *work)
         if (watched->found == CONSUMER_PRESENT)
             note_consumer(watched, &counts);
     }
+}
+
+static void look(uv_work_t *work)
+{
+    look_at(work->data);
+    library_leave_thread();
 }
 
 /* --- on the loop --- */

@@ -143,25 +143,29 @@ static int make_workers(struct supervisor *supervisor, struct error *err)
 }
 
 /* On a pool thread: connects, waiting for a server that is not up yet, and provisions. */
+static int open_and_provision(struct supervisor *supervisor, struct error *err)
+{
+    const struct config *config = supervisor->config;
+    if (control_open(&supervisor->control, &config->nats, &supervisor->cancelled, err) != 0)
+        return -1;
+    for (size_t i = 0; i < config->stream_count; i++) {
+        if (provision_stream(supervisor->control, &config->streams[i], err) != 0)
+            return -1;
+    }
+    if (provision_dead_letter(supervisor->control, config->dead_letter_subject, err) != 0)
+        return -1;
+    for (size_t i = 0; i < config->source_count; i++) {
+        if (provision_consumer(supervisor->control, &config->sources[i], err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 static void do_startup(uv_work_t *work)
 {
     struct supervisor *supervisor = work->data;
-    const struct config *config = supervisor->config;
-    struct error *err = &supervisor->startup_error;
-    supervisor->startup_status = -1;
-    if (control_open(&supervisor->control, &config->nats, &supervisor->cancelled, err) != 0)
-        return;
-    for (size_t i = 0; i < config->stream_count; i++) {
-        if (provision_stream(supervisor->control, &config->streams[i], err) != 0)
-            return;
-    }
-    if (provision_dead_letter(supervisor->control, config->dead_letter_subject, err) != 0)
-        return;
-    for (size_t i = 0; i < config->source_count; i++) {
-        if (provision_consumer(supervisor->control, &config->sources[i], err) != 0)
-            return;
-    }
-    supervisor->startup_status = 0;
+    supervisor->startup_status = open_and_provision(supervisor, &supervisor->startup_error);
+    library_leave_thread();
 }
 
 static void on_restored(void *context, unsigned source, bool replaced, uint64_t stream_id)
