@@ -14,6 +14,12 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
+#ifdef MEMCHECK
+enum { UNDER_MEMCHECK = 1 };
+#else
+enum { UNDER_MEMCHECK = 0 };
+#endif
+
 #if defined(__SANITIZE_THREAD__) || defined(MEMCHECK)
 enum { MEMORY_TELLS = 0, SLOWNESS = 20 };
 #elif defined(COVERAGE) /* lines are counted */
