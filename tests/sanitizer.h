@@ -3,8 +3,9 @@
 
 /*
  * What tests that measure must know of their build. AddressSanitizer keeps freed memory for a
- * while; under ThreadSanitizer and memcheck memory tells nothing at all, and Lua runs some ten or
- * twenty times slower: limits of time grow by SLOWNESS, random cases become fewer by it.
+ * while, and rules run some two to four times slower; under ThreadSanitizer and memcheck memory
+ * tells nothing at all, and they run some ten or twenty times slower. Limits of time grow by
+ * SLOWNESS, random cases become fewer by it.
  * `make valgrind` defines MEMCHECK, the compiler the others.
  */
 
@@ -22,7 +23,7 @@ enum { UNDER_MEMCHECK = 0 };
 
 #if defined(__SANITIZE_THREAD__) || defined(MEMCHECK)
 enum { MEMORY_TELLS = 0, SLOWNESS = 20 };
-#elif defined(COVERAGE) /* lines are counted */
+#elif defined(__SANITIZE_ADDRESS__) || defined(COVERAGE) /* which counts lines */
 enum { MEMORY_TELLS = 1, SLOWNESS = 4 };
 #else
 enum { MEMORY_TELLS = 1, SLOWNESS = 1 };
