@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool keeps = false;
-#elif defined(TIDEMILL_KEEP_NO_BLOCKS)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(MEMCHECK)
 static const bool keeps = false;
 #else
 static const bool keeps = true;
