@@ -48,6 +48,7 @@ HARNESS           := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration
                        $(filter-out tests/integration/test_%,$(wildcard tests/integration/*.c)))
 SCRIPT_TESTS      := $(patsubst tests/script/%,$(BUILD)/tests/script_%,$(wildcard tests/script/*))
 FILTER            := $(BUILD)/tests/filter.o
+FAULT_TESTS       := $(filter $(BUILD)/tests/unit_faults_%,$(UNIT_TESTS))
 CHAOS             := $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%.o,\
                        $(filter-out tests/chaos/main.c,$(wildcard tests/chaos/*.c)))
 SOAK              := $(patsubst tests/soak/%.c,$(BUILD)/tests/soak/%.o,\
@@ -212,7 +213,12 @@ $(BUILD)/tests/%.o: tests/%.c
 
 $(BUILD)/tests/unit_%: $(BUILD)/tests/unit/test_%.o $(FILTER) $(LIBRARY)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS) $(FAULTS_LD) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+
+# Allocations fail there on request (tests/alloc_faults.h).
+$(FAULT_TESTS): $(BUILD)/tests/alloc_faults.o
+$(FAULT_TESTS): FAULTS_LD := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc free strdup strndup asprintf \
+  __asprintf_chk aligned_alloc opendir fopen open_memstream)
 
 $(BUILD)/tests/script_%: tests/script/%
 	@mkdir -p $(@D)
