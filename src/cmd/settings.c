@@ -92,8 +92,10 @@ int settings_load(struct config *config, const char *path, const struct config_o
     }
     free(problems);
     value_free(&root);
-    if (status == 0)
-        config->path = strdup(path);
+    if (status == 0 && (config->path = strdup(path)) == NULL) {
+        fprintf(stderr, "tidemill: out of memory\n");
+        status = -1;
+    }
     return status;
 }
 

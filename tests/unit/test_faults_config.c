@@ -177,6 +177,7 @@ static int load(void *context, size_t first, size_t count, size_t *failed)
     fflush(stderr);
     dup2(console, STDERR_FILENO);
     close(console);
+    assert_true(status != 0 || config.path != NULL);
     config_free(&config);
     return status;
 }
