@@ -254,7 +254,8 @@ const char *engine_version(const struct engine *engine);
 
 /*
  * Carries the mill.state tables of `from` into `to` (deep copies; what `from` holds wins, key by
- * key). Both live. On failure `to` is as before and `err` names rule, state and key.
+ * key). Both live. On failure `err` names rule, state and key; `from` is as before, but `to` may have
+ * got some of it and is to be closed.
  */
 int engine_carry_state(struct engine *to, struct engine *from, struct error *err);
 
