@@ -41,7 +41,8 @@ typedef int faults_scenario(void *context, size_t first, size_t count, size_t *f
  * Runs the scenario with its first allocation failing, its second, and so on until none is left to
  * fail; then the same with two in a row, which is what Lua takes for an answer, and with all from
  * there on. Each time nothing may be held afterwards, and without a fault it must succeed. Fails the
- * test otherwise. Returns how many runs have not succeeded.
+ * test otherwise. Returns how many runs have not succeeded. (With all failing, and under sanitizers,
+ * where it would take minutes, late allocations are sampled.)
  */
 size_t faults_sweep(faults_scenario *scenario, void *context);
 
