@@ -95,7 +95,8 @@ static int try(void *context, size_t first, size_t count, size_t *failed)
 {
     const struct work *work = context;
     struct limits limits;
-    limits_init(&limits, SIZE_MAX / 2);
+    struct blocks blocks = {.counts = {0}};
+    limits_init(&limits, SIZE_MAX / 2, &blocks);
     lua_State *L = lua_newstate(limits_alloc, &limits);
     assert_non_null(L);
     lua_pushcfunction(L, open_libraries);
@@ -115,6 +116,7 @@ static int try(void *context, size_t first, size_t count, size_t *failed)
     lua_settop(L, 0); /* */
     run(L, work->check);
     lua_close(L);
+    blocks_close(&blocks);
     assert_int_equal(limits.memory_used, 0);
     return status == LUA_OK ? 0 : -1;
 }
