@@ -104,6 +104,8 @@ static int try(void *context, size_t first, size_t count, size_t *failed)
     run(L, work->before);
     assert_int_equal(luaL_loadstring(L, work->attempt), LUA_OK);
     lua_pushvalue(L, -1); /* attempt attempt */
+    lua_gc(L, LUA_GCCOLLECT);
+    blocks_close(&blocks); /* or what is kept there would serve without an allocation */
     faults_arm(first, count);
     int status = lua_pcall(L, 0, 0, 0); /* attempt error? */
     *failed = faults_disarm();
