@@ -97,9 +97,10 @@ static void *plain_alloc(void *context, void *block, size_t old_size, size_t new
     void *moved = NULL;
     if (new_size == 0)
         free(block);
-    else if ((moved = realloc(block, new_size)) == NULL)
-        return new_size > held ? NULL : block;
-    *used += new_size - held;
+    else if ((moved = realloc(block, new_size)) == NULL && new_size <= held)
+        moved = block; /* Lua may count on it that a block can shrink */
+    if (moved != NULL || new_size == 0)
+        *used += new_size - held;
     return moved;
 }
 
