@@ -1,10 +1,10 @@
 /*
- * libnats' own threads (delivery of the reply subscription, asynchronous connection callbacks) must
+ * libnats' own threads (delivery of the reply subscriptions, asynchronous connection callbacks) must
  * not touch the worker. They append to `inbound`, a locked list, and wake the loop; the loop takes
  * the whole list at once. The lock is held for a few instructions only.
  *
- * A connection that breaks is replaced by a new one here, not by libnats' own reconnecting. In loop
- * mode that keeps the state of its parser (3.4.1 to 3.13): a message that the server's death has
+ * A line that breaks is replaced by a new one here, and the other one with it, not by libnats' own
+ * reconnecting. In loop mode that keeps the state of its parser (3.4.1 to 3.13): a message that the server's death has
  * cut off is completed with the first bytes of the next connection, and handed on.
  */
 #include "bus/link.h"
@@ -13,11 +13,11 @@
 #include "base/log.h"
 #include "bus/closed_gate.h"
 #include "bus/denial.h"
+#include "bus/line.h"
 #include "bus/link_internal.h"
 #include "bus/options.h"
 #include "bus/outgoing.h"
 
-#include <nats/adapters/libuv.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,20 +25,19 @@
 
 enum {
     INBOX_SIZE = 64,
+    ROLE_SIZE = 48,
     SUBJECT_SIZE = LINK_REPLY_SIZE,
     WHY_SIZE = 512,
-    REFUSALS_MAX = 2,  /* then the credentials are wrong */
-    READS_MAX = 10000, /* of what is left in a socket */
-    IO_SIZE = 64 << 10 /* of one read; the server writes up to so much at once (its maxBufSize) */
+    REFUSALS_MAX = 2 /* then the credentials are wrong */
 };
 
 struct inbound {
-    natsConnection *lost; /* has closed by itself; then nothing else is set */
-    char *denied;         /* a subject; then nothing else is set */
+    char *denied; /* a subject; then nothing else is set */
     enum reply_kind kind;
     uint64_t token;
     natsMsg *message;
     bool no_responders;
+    bool halfway; /* a barrier that has come round on the intake */
 };
 
 struct inbound_list {
@@ -48,26 +47,28 @@ struct inbound_list {
 
 struct link {
     const struct nats_config *config;
+    char role[ROLE_SIZE];
     natsOptions *options;
-    natsConnection *connection; /* NULL: none, the next attempt is due */
-    natsSubscription *replies;
-    natsSubscription *quick; /* PubAcks that the loop takes by itself */
-    natsLibuvEvents *events; /* the adapter's, as long as the connection is connected */
+    struct line *intake, *outlet; /* both or none: NULL, the next attempt is due */
+    natsSubscription *barriers;   /* on the intake */
+    natsSubscription *replies;    /* on the outlet */
+    natsSubscription *quick;      /* on the outlet: PubAcks that the loop takes by itself */
     uv_loop_t *loop;
     uv_async_t wake;
-    uv_prepare_t prepare; /* looks after an adapter that listens no more */
+    uv_prepare_t prepare; /* looks after lines that are watched no more */
     uv_timer_t retry;
     int attempts; /* in a row, to connect again */
     int refusals; /* of these, in a row, for lack of the right credentials */
     struct link_handler handler;
     char inbox[INBOX_SIZE];
-    size_t reply_prefix_size; /* of "<inbox>.r." */
+    size_t reply_prefix_size; /* of "<inbox>.r.", and of "<inbox>.i." */
 
-    struct closed_gate gate; /* connections and subscriptions that may still call back */
+    struct closed_gate gate; /* lines and subscriptions that may still call back */
 
     pthread_mutex_t lock;        /* guards the rest */
     bool closing;                /* `wake` must not be touched any more */
     struct inbound_list inbound; /* filled by libnats' threads */
+    struct line *lost;           /* likewise: have closed, and are to be freed */
     struct inbound_list taken;   /* the loop's, reused */
     char why[WHY_SIZE];          /* the last error libnats told */
 };
@@ -133,6 +134,13 @@ static const char *reply_tail(const struct link *link, natsMsg *message)
     return ack.consumer + size + 1;
 }
 
+/* Of a subject that begins with the inbox: whether it is "<inbox>.i.", that of the intake. */
+static bool is_of_intake(const struct link *link, const char *subject)
+{
+    size_t letter = link->reply_prefix_size - strlen("i.");
+    return strlen(subject) > letter && subject[letter] == 'i' && subject[letter - 1] == '.';
+}
+
 static void on_reply_message(natsConnection *connection, natsSubscription *subscription,
                              natsMsg *message, void *closure)
 {
@@ -147,20 +155,20 @@ static void on_reply_message(natsConnection *connection, natsSubscription *subsc
     append(link, (struct inbound){.kind = (enum reply_kind)tail[0],
                                   .token = strtoull(tail + 2, NULL, 10),
                                   .message = message,
-                                  .no_responders = natsMsg_IsNoResponders(message)});
+                                  .no_responders = natsMsg_IsNoResponders(message),
+                                  .halfway = is_of_intake(link, natsMsg_GetSubject(message))});
 }
 
-static void on_closed(natsConnection *connection, void *closure)
+static void on_closed(void *context, struct line *line, const char *why)
 {
-    struct link *link = closure;
-    const char *text = NULL;
-    if (natsConnection_GetLastError(connection, &text) != NATS_OK && text != NULL) {
-        pthread_mutex_lock(&link->lock);
-        snprintf(link->why, sizeof(link->why), "%s", text);
-        pthread_mutex_unlock(&link->lock);
-    }
-    append(link, (struct inbound){.lost = connection});
-    closed_gate_on_closed(connection, &link->gate);
+    struct link *link = context;
+    pthread_mutex_lock(&link->lock);
+    if (why[0] != '\0')
+        snprintf(link->why, sizeof(link->why), "%s", why);
+    line_push(&link->lost, line);
+    if (!link->closing)
+        uv_async_send(&link->wake);
+    pthread_mutex_unlock(&link->lock);
 }
 
 /*
@@ -190,7 +198,8 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
         free(subject);
         const char *tail = denial.subject + link->reply_prefix_size;
         append(link, (struct inbound){.kind = REPLY_BARRIER,
-                                      .token = strtoull(tail + strlen("b."), NULL, 10)});
+                                      .token = strtoull(tail + strlen("b."), NULL, 10),
+                                      .halfway = is_of_intake(link, denial.subject)});
         return;
     }
     if (subject != NULL) {
@@ -215,47 +224,22 @@ static void make_inbox(struct link *link)
     link->reply_prefix_size = strlen(link->inbox) + strlen(".r.");
 }
 
-/* libnats calls this on the loop's thread, as it connects there. */
-static natsStatus attach(void **events, void *context, natsConnection *connection, natsSock socket)
-{
-    struct link *link = context;
-    natsStatus s = natsLibuv_Attach(events, link->loop, connection, socket);
-    link->events = s == NATS_OK ? *events : NULL;
-    return s;
-}
-
-static natsStatus set_options(struct link *link)
-{
-    natsOptions *options = link->options;
-    natsStatus s = natsOptions_SetEventLoop(options, link, attach, natsLibuv_Read, natsLibuv_Write,
-                                            natsLibuv_Detach);
-    if (s == NATS_OK)
-        s = natsOptions_SetIOBufSize(options, IO_SIZE);
-    if (s == NATS_OK) /* in loop mode: no flusher thread */
-        s = natsOptions_SetSendAsap(options, true);
-    if (s == NATS_OK)
-        s = natsOptions_SetAllowReconnect(options, false);
-    if (s == NATS_OK)
-        s = natsOptions_SetClosedCB(options, on_closed, link);
-    if (s == NATS_OK)
-        s = natsOptions_SetErrorHandler(options, on_error, link);
-    return s;
-}
-
-static natsStatus subscribe_replies(struct link *link)
+/* Replies to what leaves by this line: their subjects, `<inbox>.<letter>.<kind>.<token>`. */
+static natsStatus subscribe_replies(struct link *link, natsSubscription **subscription,
+                                    const struct line *line, char letter)
 {
     char subject[SUBJECT_SIZE];
-    snprintf(subject, sizeof(subject), "%s.r.*.*", link->inbox);
-    natsStatus s =
-        natsConnection_Subscribe(&link->replies, link->connection, subject, on_reply_message, link);
+    snprintf(subject, sizeof(subject), "%s.%c.*.*", link->inbox, letter);
+    natsStatus s = natsConnection_Subscribe(subscription, line_connection(line), subject,
+                                            on_reply_message, link);
     if (s != NATS_OK)
         return s;
     closed_gate_opened(&link->gate);
-    s = natsSubscription_SetOnCompleteCB(link->replies, closed_gate_on_complete, &link->gate);
+    s = natsSubscription_SetOnCompleteCB(*subscription, closed_gate_on_complete, &link->gate);
     if (s != NATS_OK)
         closed_gate_on_complete(&link->gate);
     if (s == NATS_OK) /* bounded by the outbox, which has one reply at most for each slot */
-        s = natsSubscription_SetPendingLimits(link->replies, -1, -1);
+        s = natsSubscription_SetPendingLimits(*subscription, -1, -1);
     return s;
 }
 
@@ -263,35 +247,51 @@ static natsStatus subscribe_quick(struct link *link)
 {
     char subject[SUBJECT_SIZE];
     snprintf(subject, sizeof(subject), "%s.q.*", link->inbox);
-    natsStatus s = natsConnection_SubscribeSync(&link->quick, link->connection, subject);
+    natsStatus s =
+        natsConnection_SubscribeSync(&link->quick, line_connection(link->outlet), subject);
     if (s == NATS_OK) /* bounded like the other replies */
         s = natsSubscription_SetPendingLimits(link->quick, -1, -1);
     return s;
 }
 
+static natsStatus open_line(struct link *link, struct line **line, const char *which)
+{
+    char role[ROLE_SIZE + sizeof(" intake")];
+    snprintf(role, sizeof(role), "%s %s", link->role, which);
+    natsStatus s = nats_options_name(link->options, link->config, role);
+    return s == NATS_OK ? line_open(line, link->options, link->loop, &link->gate, on_closed, link)
+                        : s;
+}
+
 static natsStatus connect_and_subscribe(struct link *link)
 {
-    closed_gate_opened(&link->gate); /* before the first callback, which may be the last */
-    natsStatus s = natsConnection_Connect(&link->connection, link->options);
-    if (s != NATS_OK) {
-        closed_gate_on_complete(&link->gate); /* one that failed calls nothing */
-        return s;
-    }
-    s = subscribe_replies(link);
+    natsStatus s = open_line(link, &link->intake, "intake");
+    if (s == NATS_OK)
+        s = open_line(link, &link->outlet, "outlet");
+    if (s == NATS_OK)
+        s = subscribe_replies(link, &link->barriers, link->intake, 'i');
+    if (s == NATS_OK)
+        s = subscribe_replies(link, &link->replies, link->outlet, 'r');
     return s == NATS_OK ? subscribe_quick(link) : s;
 }
 
 /* --- connecting again --- */
 
-static void drop_connection(struct link *link)
+static void drop_subscriptions(struct link *link)
 {
+    natsSubscription_Destroy(link->barriers);
     natsSubscription_Destroy(link->replies);
     natsSubscription_Destroy(link->quick);
-    natsConnection_Destroy(link->connection);
-    link->replies = NULL;
-    link->quick = NULL;
-    link->connection = NULL;
-    link->events = NULL;
+    link->barriers = link->replies = link->quick = NULL;
+}
+
+/* The lines are freed when they have closed, see free_lost. */
+static void drop_lines(struct link *link)
+{
+    drop_subscriptions(link);
+    line_close(link->intake);
+    line_close(link->outlet);
+    link->intake = link->outlet = NULL;
 }
 
 static void tell(struct link *link, enum link_event event)
@@ -337,34 +337,62 @@ static void on_retry(uv_timer_t *timer)
     pthread_mutex_lock(&link->lock);
     snprintf(link->why, sizeof(link->why), "%s", err.text);
     pthread_mutex_unlock(&link->lock);
-    drop_connection(link);
+    drop_lines(link);
     bool refused = s == NATS_CONNECTION_AUTH_FAILED || s == NATS_NOT_PERMITTED;
     link->refusals = refused ? link->refusals + 1 : 0;
     retry_later(link, link->config->reconnect_wait_ns);
 }
 
-static void on_lost(struct link *link, const natsConnection *connection)
+/* With one line the other one goes, so that all above have one event for both. */
+static void on_lost(struct link *link, const struct line *line)
 {
-    if (connection != link->connection)
-        return; /* given up before */
-    bool others = nats_options_keep_servers(link->options, link->config, link->connection) > 1;
-    drop_connection(link);
+    bool others = nats_options_keep_servers(link->options, link->config, line_connection(line)) > 1;
+    drop_lines(link);
     tell(link, LINK_DOWN);
     retry_later(link, others ? 0 : link->config->reconnect_wait_ns);
 }
 
-/*
- * When a socket reports an error, libuv stops watching it, and libnats' adapter reads once more and
- * leaves it at that: what is still to be read, the end included, would never be met. So it is read
- * to its end here.
- */
 static void on_prepare(uv_prepare_t *handle)
 {
     struct link *link = handle->data;
-    for (int i = 0; i < READS_MAX && link->events != NULL && link_connected(link) &&
-                    !uv_is_active((uv_handle_t *)link->events->handle);
-         i++)
-        natsConnection_ProcessReadEvent(link->connection);
+    line_read_rest(link->intake);
+    line_read_rest(link->outlet);
+}
+
+static int publish_barrier(struct link *link, const struct line *line, char letter, uint64_t token)
+{
+    char subject[SUBJECT_SIZE];
+    snprintf(subject, sizeof(subject), "%s.%c.%c.%llu", link->inbox, letter, REPLY_BARRIER,
+             (unsigned long long)token);
+    natsStatus s = natsConnection_Publish(line_connection(line), subject, "", 0);
+    return s == NATS_OK ? 0 : -1;
+}
+
+static void take(struct link *link, struct inbound *item)
+{
+    if (link->closing) {
+        drop(item);
+    } else if (item->denied != NULL) {
+        link->handler.on_denied(link->handler.context, item->denied);
+        free(item->denied);
+    } else if (item->halfway) {
+        publish_barrier(link, link->outlet, 'r', item->token);
+        drop(item);
+    } else {
+        link->handler.on_reply(link->handler.context, item->kind, item->token,
+                               (struct wire_message *)item->message, item->no_responders);
+    }
+}
+
+/* Frees those that were given up before; of the others `on_lost` is told. */
+static void free_lost(struct link *link, struct line *lost)
+{
+    struct line *line;
+    while ((line = line_pop(&lost)) != NULL) {
+        if (!link->closing && (line == link->intake || line == link->outlet))
+            on_lost(link, line);
+        line_free(line);
+    }
 }
 
 /* On the loop: takes all that libnats' threads have left, and hands it on. */
@@ -373,25 +401,16 @@ static void on_wake(uv_async_t *handle)
     struct link *link = handle->data;
     pthread_mutex_lock(&link->lock);
     struct inbound_list full = link->inbound;
+    struct line *lost = link->lost;
+    link->lost = NULL;
     link->inbound = link->taken;
     link->inbound.count = 0;
     link->taken = full;
     pthread_mutex_unlock(&link->lock);
 
-    for (size_t i = 0; i < full.count; i++) {
-        struct inbound *item = &full.items[i];
-        if (link->closing) {
-            drop(item);
-        } else if (item->denied != NULL) {
-            link->handler.on_denied(link->handler.context, item->denied);
-            free(item->denied);
-        } else if (item->lost != NULL) {
-            on_lost(link, item->lost);
-        } else {
-            link->handler.on_reply(link->handler.context, item->kind, item->token,
-                                   (struct wire_message *)item->message, item->no_responders);
-        }
-    }
+    for (size_t i = 0; i < full.count; i++)
+        take(link, &full.items[i]);
+    free_lost(link, lost);
 }
 
 void link_take_pubacks(struct link *link)
@@ -420,6 +439,7 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
     *out = NULL;
     link->handler = *handler;
     link->config = config;
+    snprintf(link->role, sizeof(link->role), "%s", role);
     link->loop = loop;
     if (nats_options_build(&link->options, config, role, err) != 0) {
         free(link);
@@ -434,9 +454,7 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
     link->wake.data = link->prepare.data = link->retry.data = link;
     uv_prepare_start(&link->prepare, on_prepare);
 
-    natsLibuv_Init();
-    natsLibuv_SetThreadLocalLoop(loop);
-    natsStatus s = set_options(link);
+    natsStatus s = natsOptions_SetErrorHandler(link->options, on_error, link);
     if (s == NATS_OK)
         s = connect_and_subscribe(link);
     if (s != NATS_OK) {
@@ -449,12 +467,6 @@ int link_open(struct link **out, uv_loop_t *loop, const struct nats_config *conf
     return 0;
 }
 
-/*
- * On the loop's thread alone: libnats closes the socket here and now, and on another thread it
- * could do so between libuv's being told to watch it and libuv's doing so, which aborts. What is
- * still unwritten goes first, since for that the close would wait half a second, for a PONG that
- * only this loop can read.
- */
 void link_close(struct link *link)
 {
     if (link == NULL || link->closing)
@@ -462,11 +474,8 @@ void link_close(struct link *link)
     pthread_mutex_lock(&link->lock);
     link->closing = true;
     pthread_mutex_unlock(&link->lock);
-    if (link->connection != NULL) {
-        if (link_buffered(link) > 0)
-            natsConnection_ProcessWriteEvent(link->connection);
-        natsConnection_Close(link->connection);
-    }
+    line_close(link->intake);
+    line_close(link->outlet);
     uv_close((uv_handle_t *)&link->wake, NULL);
     uv_close((uv_handle_t *)&link->prepare, NULL);
     uv_close((uv_handle_t *)&link->retry, NULL);
@@ -485,9 +494,8 @@ void link_free(struct link *link)
         return;
     if (!closed_gate_wait(&link->gate))
         return; /* rather a leak than a callback into freed memory */
-    natsSubscription_Destroy(link->replies);
-    natsSubscription_Destroy(link->quick);
-    natsConnection_Destroy(link->connection);
+    drop_subscriptions(link);
+    free_lost(link, link->lost);
     natsOptions_Destroy(link->options);
     free_list(&link->inbound);
     free(link->taken.items);
@@ -499,12 +507,12 @@ void link_free(struct link *link)
 
 natsConnection *link_connection(struct link *link)
 {
-    return link->connection;
+    return line_connection(link->intake);
 }
 
 bool link_connected(const struct link *link)
 {
-    return natsConnection_Status(link->connection) == NATS_CONN_STATUS_CONNECTED;
+    return line_connected(link->intake) && line_connected(link->outlet);
 }
 
 const char *link_inbox(const struct link *link)
@@ -514,13 +522,12 @@ const char *link_inbox(const struct link *link)
 
 size_t link_buffered(const struct link *link)
 {
-    int buffered = natsConnection_Buffered(link->connection);
-    return buffered > 0 ? (size_t)buffered : 0;
+    return line_buffered(link->intake) + line_buffered(link->outlet);
 }
 
 size_t link_max_payload(const struct link *link)
 {
-    int64_t size = natsConnection_GetMaxPayload(link->connection);
+    int64_t size = natsConnection_GetMaxPayload(line_connection(link->outlet));
     return size > 0 ? (size_t)size : 0;
 }
 
@@ -528,16 +535,23 @@ size_t link_max_payload(const struct link *link)
 
 int link_publish(struct link *link, const char *subject, const char *payload, size_t size)
 {
-    natsStatus s = natsConnection_Publish(link->connection, subject, payload, (int)size);
+    natsStatus s =
+        natsConnection_Publish(line_connection(link->intake), subject, payload, (int)size);
+    return s == NATS_OK ? 0 : -1;
+}
+
+static int publish_reply(const struct line *line, const char *subject, const char *reply,
+                         const char *payload, size_t size)
+{
+    natsStatus s =
+        natsConnection_PublishRequest(line_connection(line), subject, reply, payload, (int)size);
     return s == NATS_OK ? 0 : -1;
 }
 
 int link_publish_reply(struct link *link, const char *subject, const char *reply,
                        const char *payload, size_t size)
 {
-    natsStatus s =
-        natsConnection_PublishRequest(link->connection, subject, reply, payload, (int)size);
-    return s == NATS_OK ? 0 : -1;
+    return publish_reply(link->intake, subject, reply, payload, size);
 }
 
 void link_format_reply(const struct link *link, char *out, size_t size, enum reply_kind kind,
@@ -556,7 +570,7 @@ int link_request(struct link *link, enum reply_kind kind, uint64_t token, const 
 {
     char reply[SUBJECT_SIZE];
     link_format_reply(link, reply, sizeof(reply), kind, token);
-    return link_publish_reply(link, subject, reply, payload, size);
+    return publish_reply(link->outlet, subject, reply, payload, size);
 }
 
 void link_consumer_name(const struct link *link, char *name, size_t size, enum reply_kind kind,
@@ -567,14 +581,12 @@ void link_consumer_name(const struct link *link, char *name, size_t size, enum r
 
 int link_barrier(struct link *link, uint64_t token)
 {
-    char subject[SUBJECT_SIZE];
-    link_format_reply(link, subject, sizeof(subject), REPLY_BARRIER, token);
-    return link_publish(link, subject, "", 0);
+    return publish_barrier(link, link->intake, 'i', token);
 }
 
 int link_send(struct link *link, struct outgoing *outgoing, struct error *err)
 {
-    natsStatus s = natsConnection_PublishMsg(link->connection, (natsMsg *)outgoing);
+    natsStatus s = natsConnection_PublishMsg(line_connection(link->outlet), (natsMsg *)outgoing);
     if (s == NATS_OK)
         return 0;
     return error_set(err, "cannot publish to %s: %s", outgoing_subject(outgoing),

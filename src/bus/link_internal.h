@@ -5,7 +5,7 @@
 
 #include "bus/link.h"
 
-/* For pull.c alone: the connection itself. */
+/* For pull.c alone: the connection of the intake. NULL: there is none now. */
 natsConnection *link_connection(struct link *link);
 
 /* For outgoing.c: the subjects of link.h that answers come to. */

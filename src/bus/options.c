@@ -257,14 +257,20 @@ static int set_servers(natsOptions *options, const struct nats_config *config, s
     return s == NATS_OK ? 0 : option_error(s, "url", err);
 }
 
+natsStatus nats_options_name(natsOptions *options, const struct nats_config *config,
+                             const char *role)
+{
+    char name[256];
+    snprintf(name, sizeof(name), "%s %s", config->name != NULL ? config->name : "tidemill", role);
+    return natsOptions_SetName(options, name);
+}
+
 /* Times and sizes, which fail only when memory runs out or a value is out of range. */
 static int set_behaviour(natsOptions *options, const struct nats_config *config, const char *role,
                          struct error *err)
 {
-    char name[256];
-    snprintf(name, sizeof(name), "%s %s", config->name != NULL ? config->name : "tidemill", role);
     int64_t wait = milliseconds(config->reconnect_wait_ns);
-    natsStatus s = natsOptions_SetName(options, name);
+    natsStatus s = nats_options_name(options, config, role);
     if (s == NATS_OK)
         s = natsOptions_SetTimeout(options, milliseconds(config->connect_timeout_ns));
     if (s == NATS_OK)

@@ -21,6 +21,10 @@
 int nats_options_build(natsOptions **options, const struct nats_config *config, const char *role,
                        struct error *err);
 
+/* Gives the next connection made with these options another role in its name. */
+natsStatus nats_options_name(natsOptions *options, const struct nats_config *config,
+                             const char *role);
+
 /*
  * Lets the next connection also try the servers that this one has learnt of (a cluster's). Returns
  * how many it may try. When memory runs out it tries those that the last one could.
