@@ -84,7 +84,7 @@ static const struct column *column_of(const struct throughput *all, const char *
 }
 
 /* What a program is compared with, where it takes part. */
-static const char *const bases[] = {"drain", "floor", "fetch", "tidemill-cjson"};
+static const char *const bases[] = {"drain", "floor", "fetch", "tidemill-cjson", "tidemill-other"};
 enum { BASES = sizeof(bases) / sizeof(*bases) };
 
 static void print_head(const struct throughput *all)

@@ -37,6 +37,7 @@ static int usage(void)
         fprintf(stderr, "  %-11s %s\n", scenario->name, scenario->what);
     fprintf(stderr, "programs: tidemill tidemill-cumulative tidemill-cjson floor fetch drain "
                     "drain-cumulative\n"
+                    "          tidemill-other[-cumulative]: the one that TIDEMILL_OTHER names\n"
                     "          each may be followed by @BATCH: tidemill@2000\n");
     return -1;
 }

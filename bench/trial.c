@@ -29,6 +29,14 @@ static bool is_tidemill(const char *program)
     return strncmp(program, "tidemill", 8) == 0;
 }
 
+/* The build that is measured, or the one to compare it with. */
+static const char *path_of_tidemill(const char *program)
+{
+    bool other = strncmp(program, "tidemill-other", strlen("tidemill-other")) == 0;
+    const char *path = getenv(other ? "TIDEMILL_OTHER" : "TIDEMILL");
+    return path != NULL ? path : "tidemill";
+}
+
 bool trial_decodes_with_cjson(const char *program)
 {
     return strstr(program, "-cjson") != NULL;
@@ -36,9 +44,15 @@ bool trial_decodes_with_cjson(const char *program)
 
 bool trial_knows(const char *program)
 {
-    static const char *const known[] = {
-        "tidemill", "tidemill-cumulative", "tidemill-cjson", "floor", "fetch",
-        "drain",    "drain-cumulative"};
+    static const char *const known[] = {"tidemill",
+                                        "tidemill-cumulative",
+                                        "tidemill-cjson",
+                                        "tidemill-other",
+                                        "tidemill-other-cumulative",
+                                        "floor",
+                                        "fetch",
+                                        "drain",
+                                        "drain-cumulative"};
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
         if (strcmp(program, known[i]) == 0)
             return true;
@@ -62,7 +76,6 @@ static int start_tidemill(struct stage *stage, const struct trial *trial,
                           struct error *err)
 {
     char config[1024], url[TEXT_SIZE], name[TEXT_SIZE], batch[32] = "";
-    const char *program = getenv("TIDEMILL");
     if (trial->batch > 0)
         snprintf(batch, sizeof(batch), ", batch = %d", trial->batch);
     snprintf(config, sizeof(config),
@@ -78,7 +91,7 @@ static int start_tidemill(struct stage *stage, const struct trial *trial,
              trial->source != NULL ? trial->source : "", trial->rules);
     snprintf(name, sizeof(name), "%s.lua", trial->name);
     snprintf(url, sizeof(url), "NATS_URL=%s", stage_url(stage));
-    const char *const argv[] = {program != NULL ? program : "tidemill", "run", "-c", name, NULL};
+    const char *const argv[] = {path_of_tidemill(trial->program), "run", "-c", name, NULL};
     const char *const environment[] = {url, "TIDEMILL_RULES", "TIDEMILL_HTTP", "TIDEMILL_LOG_LEVEL",
                                        NULL};
     if (stage_write(stage, name, config, err) != 0)

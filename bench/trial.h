@@ -43,7 +43,10 @@ struct measure {
     double end_mb;               /* when all was settled */
 };
 
-/* "tidemill", "tidemill-cumulative", "tidemill-cjson", "floor", "fetch", "drain", "drain-cumulative". */
+/*
+ * "tidemill", "tidemill-cumulative", "tidemill-cjson", "floor", "fetch", "drain", "drain-cumulative";
+ * "tidemill-other" and "tidemill-other-cumulative" are of another build, at $TIDEMILL_OTHER.
+ */
 bool trial_knows(const char *program);
 
 /* Whether its rules are those that decode with lua-cjson. */
