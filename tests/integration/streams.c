@@ -11,6 +11,7 @@
 
 enum {
     ACK_PATIENCE_MS = 10000,
+    LEADER_PATIENCE_MS = 30000, /* what is asked while a cluster has no leader gets no answer */
     UNACKED_MAX = 2000, /* messages under way in a feed */
     READ_BATCH = 5000,
     STEP_MS = 5,
@@ -157,7 +158,11 @@ void harness_publish(struct harness *h, const char *subject, const char *payload
 uint64_t harness_count(struct harness *h, const char *stream)
 {
     jsStreamInfo *info = NULL;
-    natsStatus s = js_GetStreamInfo(&info, harness_js(h), stream, NULL, NULL);
+    int64_t until_ns = harness_deadline(LEADER_PATIENCE_MS);
+    natsStatus s;
+    do
+        s = js_GetStreamInfo(&info, harness_js(h), stream, NULL, NULL);
+    while (s == NATS_TIMEOUT && clock_monotonic_ns() < until_ns);
     if (s != NATS_OK)
         harness_fail(h, "stream %s: %s", stream, fault_text(s));
     uint64_t count = info->State.Msgs;
@@ -309,7 +314,11 @@ const struct harness_messages *harness_read(struct harness *h, const char *strea
     jsConsumerConfig_Init(&config);
     config.AckPolicy = js_AckNone;
     config.InactiveThreshold = 60 * NS_PER_S;
-    natsStatus s = js_AddConsumer(&info, harness_js(h), stream, &config, NULL, NULL);
+    int64_t until_ns = harness_deadline(LEADER_PATIENCE_MS);
+    natsStatus s;
+    do
+        s = js_AddConsumer(&info, harness_js(h), stream, &config, NULL, NULL);
+    while (s == NATS_TIMEOUT && clock_monotonic_ns() < until_ns);
     if (s != NATS_OK)
         harness_fail(h, "reading stream %s: %s", stream, fault_text(s));
     char consumer[128];
