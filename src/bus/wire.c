@@ -82,77 +82,80 @@ void wire_free(struct wire_message *message)
 
 /* --- acknowledgement subjects --- */
 
-/* Without `$JS.ACK`. */
-enum { ACK_TOKENS_V1 = 7, ACK_TOKENS_V2 = 9, ACK_TOKENS_KEPT = 9 };
+/* A number of so many digits fits into 64 bits, whatever they are. */
+enum { DIGITS_SURE = 19, ACK_NUMBERS = 5 };
 
-/* Reads a decimal number that ends exactly at `end`. */
-static bool read_number(const char *text, const char *end, uint64_t *out)
+/* Reads the decimal number at `at`. Returns its end, or NULL where there is none or it is too large. */
+static const char *take_number(const char *at, uint64_t *out)
 {
+    const char *start = at;
     uint64_t value = 0;
-    if (text == end)
-        return false;
-    for (; text < end; text++) {
-        unsigned digit = (unsigned)(*text - '0');
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
-            return false;
+    unsigned digit;
+    for (; (digit = (unsigned)(*at - '0')) <= 9; at++) {
+        if (at - start >= DIGITS_SURE && value > (UINT64_MAX - digit) / 10)
+            return NULL;
         value = value * 10 + digit;
     }
     *out = value;
-    return true;
+    return at > start ? at : NULL;
 }
 
-/*
- * Reads the tokens behind "$JS.ACK." up to the last one that is known: token[i] starts there and ends
- * one before token[i + 1]. Returns how many there are.
- */
-static size_t split(const char *text, const char *token[ACK_TOKENS_KEPT + 1])
+static bool read_number(const char *text, uint64_t *out)
 {
-    size_t count = 1;
-    token[0] = text;
-    for (; *text != '\0'; text++) {
-        if (*text != '.')
-            continue;
-        token[count] = text + 1;
-        if (count == ACK_TOKENS_KEPT)
-            return count;
-        count++;
-    }
-    token[count] = text + 1;
-    return count;
+    const char *end = take_number(text, out);
+    return end != NULL && *end == '\0';
 }
 
-int ack_subject_parse(const char *reply, struct ack_subject *out)
+/* Reads a name and the dot behind it. Returns what follows, or NULL. */
+static const char *take_name(const char *at, const char **name, size_t *size)
 {
-    static const char prefix[] = "$JS.ACK.";
-    const char *tokens[ACK_TOKENS_KEPT + 1];
-    if (reply == NULL || strncmp(reply, prefix, sizeof(prefix) - 1) != 0)
-        return -1;
-    size_t count = split(reply + sizeof(prefix) - 1, tokens);
-    const char **token; /* the stream's */
-    if (count == ACK_TOKENS_V1)
-        token = tokens;
-    else if (count >= ACK_TOKENS_V2)
-        token = tokens + 2;
-    else
-        return -1;
+    const char *dot = strchr(at, '.');
+    if (dot == NULL)
+        return NULL;
+    *name = at;
+    *size = (size_t)(dot - at);
+    return dot + 1;
+}
 
-    uint64_t number[5];
-    for (size_t i = 0; i < 5; i++) {
-        if (!read_number(token[2 + i], token[3 + i] - 1, &number[i]))
-            return -1;
+/* Reads the tokens from the stream's name to the last number. Returns their end, or NULL. */
+static const char *take_ack(const char *at, struct ack_subject *out)
+{
+    uint64_t number[ACK_NUMBERS];
+    at = take_name(at, &out->stream, &out->stream_size);
+    if (at != NULL)
+        at = take_name(at, &out->consumer, &out->consumer_size);
+    for (size_t i = 0; i < ACK_NUMBERS && at != NULL; i++) {
+        at = take_number(at, &number[i]);
+        if (at != NULL && i + 1 < ACK_NUMBERS)
+            at = *at == '.' ? at + 1 : NULL;
     }
-    if (number[3] > INT64_MAX)
-        return -1;
-    out->stream = token[0];
-    out->stream_size = (size_t)(token[1] - 1 - token[0]);
-    out->consumer = token[1];
-    out->consumer_size = (size_t)(token[2] - 1 - token[1]);
+    if (at == NULL || number[3] > INT64_MAX || out->stream_size == 0 || out->consumer_size == 0)
+        return NULL;
     out->delivered = number[0];
     out->stream_sequence = number[1];
     out->consumer_sequence = number[2];
     out->time_ns = (int64_t)number[3];
     out->pending = number[4];
-    return out->stream_size > 0 && out->consumer_size > 0 ? 0 : -1;
+    return at;
+}
+
+/* The first form ends with the last number; the second one has two tokens before, and any behind. */
+int ack_subject_parse(const char *reply, struct ack_subject *out)
+{
+    static const char prefix[] = "$JS.ACK.";
+    const char *name;
+    size_t size;
+    if (reply == NULL || strncmp(reply, prefix, sizeof(prefix) - 1) != 0)
+        return -1;
+    reply += sizeof(prefix) - 1;
+    const char *end = take_ack(reply, out);
+    if (end != NULL && *end == '\0')
+        return 0;
+    const char *at = take_name(reply, &name, &size); /* the domain */
+    if (at != NULL)
+        at = take_name(at, &name, &size); /* the account's hash */
+    end = at != NULL ? take_ack(at, out) : NULL;
+    return end != NULL && (*end == '\0' || *end == '.') ? 0 : -1;
 }
 
 /* --- pull statuses --- */
@@ -206,11 +209,11 @@ enum pull_status wire_pull_status(const struct wire_message *message, int *code,
     if (status == NULL)
         return PULL_STATUS_NONE;
     uint64_t number;
-    if (read_number(status, status + strlen(status), &number) && number <= INT_MAX)
+    if (read_number(status, &number) && number <= INT_MAX)
         *code = (int)number;
     *description = wire_header(message, "Description");
     const char *rest = wire_header(message, "Nats-Pending-Messages");
-    if (rest != NULL && !read_number(rest, rest + strlen(rest), pending))
+    if (rest != NULL && !read_number(rest, pending))
         *pending = 0;
     return pull_status_of(*code, *description);
 }
