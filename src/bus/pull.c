@@ -21,6 +21,9 @@ enum { SUBJECT_SIZE = 256, REQUEST_SIZE = 160, WHY_SIZE = 160 };
 
 #define EXPIRES_MIN_NS (NS_PER_S / 4) /* of a request, where the consumer wants them short */
 
+#define PACE_NS (100 * NS_PER_MS) /* the window is what is settled in so long ... */
+enum { GROWN_BYTES = 4 << 20 };   /* ... as long as that much holds it */
+
 struct pull {
     struct link *link;
     struct pull_options options;
@@ -31,6 +34,10 @@ struct pull {
     uint64_t epoch;             /* counts restarts; a status of an earlier one means nothing */
     uint64_t credit;            /* requested and not yet delivered */
     uint32_t in_flight;
+    uint32_t growth;        /* of the window: 1 to PULL_GROWTH */
+    int64_t paced_ns;       /* since when the next three count */
+    uint64_t paced_settled; /* messages */
+    uint64_t paced_arrived, paced_bytes;
     int64_t last_traffic_ns;
     int64_t not_before_ns; /* backing off until then */
     int64_t backoff_ns;
@@ -63,6 +70,7 @@ int pull_open(struct pull **out, struct link *link, unsigned index,
     pull->link = link;
     pull->options = *options;
     pull->backoff_ns = BACKOFF_MIN_NS;
+    pull->growth = 1;
     snprintf(pull->inbox, sizeof(pull->inbox), "%s.p%u", link_inbox(link), index);
     int used = snprintf(pull->subject, sizeof(pull->subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s",
                         options->stream, options->durable);
@@ -261,6 +269,8 @@ struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64
             pull->counts.messages++;
             pull->last_message_ns = now_ns;
             pull->in_flight++;
+            pull->paced_arrived++;
+            pull->paced_bytes += wire_payload_size(message);
             return_credit(pull, 1);
             return message;
         }
@@ -271,8 +281,10 @@ struct wire_message *pull_next(struct pull *pull, struct ack_subject *ack, int64
 
 void pull_settled(struct pull *pull)
 {
-    if (pull->in_flight > 0)
-        pull->in_flight--;
+    if (pull->in_flight == 0)
+        return;
+    pull->in_flight--;
+    pull->paced_settled++;
 }
 
 /* --- what is asked for --- */
@@ -329,8 +341,26 @@ static void go_on_draining(struct pull *pull, int64_t now_ns)
     pull->unsubscribed = true;
 }
 
+/* Lets the window follow the pace at which messages are settled. */
+static void keep_pace(struct pull *pull, int64_t now_ns)
+{
+    int64_t passed_ns = now_ns - pull->paced_ns;
+    if (passed_ns < PACE_NS)
+        return;
+    double settled = (double)pull->paced_settled * (double)PACE_NS / (double)passed_ns;
+    uint64_t bytes = pull->paced_arrived > 0 ? pull->paced_bytes / pull->paced_arrived : 0;
+    uint32_t growth = PULL_GROWTH;
+    while (growth > 1 && (settled < (double)growth * pull->options.window ||
+                          bytes * growth * pull->options.window > GROWN_BYTES))
+        growth--;
+    pull->growth = growth;
+    pull->paced_ns = now_ns;
+    pull->paced_settled = pull->paced_arrived = pull->paced_bytes = 0;
+}
+
 void pull_round(struct pull *pull, int64_t now_ns, bool hold)
 {
+    keep_pace(pull, now_ns);
     if (pull->draining) {
         go_on_draining(pull, now_ns);
         return;
@@ -351,7 +381,7 @@ void pull_round(struct pull *pull, int64_t now_ns, bool hold)
         return;
     }
     uint64_t taken = pull->credit + pull->in_flight;
-    while (taken + pull->options.batch <= pull->options.window) {
+    while (taken + pull->options.batch <= (uint64_t)pull->options.window * pull->growth) {
         send_request(pull, pull->options.batch, now_ns);
         taken += pull->options.batch;
     }

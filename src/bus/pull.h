@@ -16,6 +16,10 @@
  * delivered and not yet settled (in flight) stays within it. So when settling slows down, pulling
  * does.
  *
+ * While messages are settled fast the window grows, to what a tenth of a second settles, at most
+ * PULL_GROWTH times `window` and as long as that is some 4 MB: the server works faster the further
+ * ahead it may (bench/RESULTS.md), and no other worker waits long for what one has taken.
+ *
  * Requests vanish without a word when the server or the leader goes away, and a missing consumer
  * answers nothing at all: idle heartbeats tell. After two heartbeats' silence the pull forgets its
  * credit and asks for a single message; pull_doubts() then counts up, and the owner should look
@@ -26,10 +30,15 @@
 
 struct pull;
 
+enum {
+    PULL_AHEAD = 4, /* of a batch each make a window that keeps a server busy */
+    PULL_GROWTH = 4
+};
+
 struct pull_options {
     const char *stream, *durable; /* borrowed for the pull's life */
     uint32_t batch;               /* messages per request */
-    uint32_t window;              /* messages requested or in flight at most; at least batch */
+    uint32_t window;              /* messages requested or in flight, see above; at least batch */
     int64_t expires_ns;           /* of a request at the server */
     int64_t heartbeat_ns;         /* at most expires / 2, else the server answers 400 */
 };

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/consumer_facts.h"
+#include "bus/pull.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,8 +14,7 @@ enum {
     PREFIX_SIZE = 768,
     SUFFIX_SIZE = 128,
     SUBJECT_SIZE = 1024,
-    REQUESTS_AHEAD = 4, /* windows of messages beyond what may be pending */
-    INDEX_BITS = 8,     /* of a token: the source; the rest counts what was asked */
+    INDEX_BITS = 8, /* of a token: the source; the rest counts what was asked */
     INDEX_SHIFT = 64 - INDEX_BITS
 };
 
@@ -42,13 +42,18 @@ struct cumulative {
     char prefix[PREFIX_SIZE], suffix[SUFFIX_SIZE];
 };
 
+/* What a pull may have asked for at most. */
+static size_t window_of(const struct source_config *config)
+{
+    return (size_t)config->batch * PULL_AHEAD * PULL_GROWTH;
+}
+
 struct cumulative *cumulative_new(struct link *link, const struct source_config *config,
                                   unsigned index)
 {
     struct cumulative *cumulative = calloc(1, sizeof(*cumulative));
     if (cumulative == NULL)
         return NULL;
-    size_t window = (size_t)config->batch * REQUESTS_AHEAD;
     cumulative->link = link;
     snprintf(cumulative->prefix, sizeof(cumulative->prefix), "$JS.ACK.%s.%s.", config->stream,
              config->durable);
@@ -56,7 +61,7 @@ struct cumulative *cumulative_new(struct link *link, const struct source_config 
     cumulative->config = config;
     cumulative->index = index;
     cumulative->question_wait_ns = ASK_FIRST_NS;
-    cumulative->floor = floor_new((size_t)config->max_ack_pending + 2 * window);
+    cumulative->floor = floor_new((size_t)config->max_ack_pending + 2 * window_of(config));
     if (cumulative->floor == NULL) {
         free(cumulative);
         return NULL;
@@ -144,8 +149,7 @@ void cumulative_reset(struct cumulative *cumulative)
 
 bool cumulative_full(const struct cumulative *cumulative)
 {
-    size_t window = (size_t)cumulative->config->batch * REQUESTS_AHEAD;
-    return floor_is_full(cumulative->floor, window);
+    return floor_is_full(cumulative->floor, window_of(cumulative->config));
 }
 
 /* --- what is sent --- */

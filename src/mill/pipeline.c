@@ -12,7 +12,6 @@
 #include <string.h>
 
 enum {
-    REQUESTS_AHEAD = 4,      /* pull requests open at the server: 4 x 500 saturate it */
     BUFFERED_HIGH = 4 << 20, /* bytes in the connection's output buffer */
     CLOCK_EVERY = 32         /* messages that no rule wants: then the clock is looked at */
 };
@@ -95,7 +94,7 @@ static int open_sources(struct pipeline *pipeline, struct error *err)
             .stream = source->config->stream,
             .durable = source->config->durable,
             .batch = (uint32_t)source->config->batch,
-            .window = (uint32_t)source->config->batch * REQUESTS_AHEAD,
+            .window = (uint32_t)source->config->batch * PULL_AHEAD,
             .expires_ns = PULL_EXPIRES_NS,
             .heartbeat_ns = PULL_HEARTBEAT_NS,
         };

@@ -308,6 +308,72 @@ static void test_what_could_not_be_sent_is_no_credit(void **state)
     assert_requests(WINDOW / BATCH);
 }
 
+/* --- a window that follows the pace --- */
+
+/* All that is asked for comes, with so many bytes each, and is settled, in a tenth of a second. */
+static size_t work_fast(size_t count, int bytes)
+{
+    char payload[4096] = "";
+    size_t asked = 0;
+    for (size_t i = 0; i < count; i++) {
+        char reply[80];
+        natsMsg *message = NULL;
+        snprintf(reply, sizeof(reply), "$JS.ACK.S.C.1.%zu.1.1.0", i + 1);
+        assert_int_equal(natsMsg_Create(&message, "sensors.value", reply, payload, bytes), NATS_OK);
+        bus.queue[bus.last++] = message;
+    }
+    assert_int_equal(go_round(), count);
+    settle(count);
+    now_ns += 100 * NS_PER_MS;
+    bus.request_count = 0;
+    go_round();
+    asked = bus.request_count;
+    bus.first = bus.last = bus.request_count = 0;
+    return asked;
+}
+
+/* The window is full at the beginning; so a grown one asks for what it has grown by, too. */
+static void test_the_window_grows_to_what_is_settled_in_a_tenth_of_a_second(void **state)
+{
+    (void)state;
+    go_round();
+    assert_int_equal(work_fast(WINDOW, 100), WINDOW / BATCH); /* as it was */
+    assert_int_equal(work_fast(WINDOW, 100), WINDOW / BATCH);
+    assert_int_equal(work_fast(2 * WINDOW, 100), 2 * WINDOW / BATCH); /* late ones came, too */
+    assert_int_equal(work_fast(2 * WINDOW, 100), 2 * WINDOW / BATCH);
+}
+
+static void test_the_window_grows_to_a_bound(void **state)
+{
+    (void)state;
+    go_round();
+    for (int i = 0; i < 3; i++)
+        work_fast(9 * WINDOW, 100);
+    assert_int_equal(work_fast(PULL_GROWTH * WINDOW, 100), PULL_GROWTH * WINDOW / BATCH);
+}
+
+static void test_a_window_of_large_messages_stays(void **state)
+{
+    (void)state;
+    go_round();
+    work_fast(9 * WINDOW, 4000); /* twice the window would be 3.2 MB, four times 6.4 */
+    assert_int_equal(work_fast(2 * WINDOW, 4000), 2 * WINDOW / BATCH);
+}
+
+static void test_the_window_shrinks_when_settling_slows_down(void **state)
+{
+    (void)state;
+    go_round();
+    work_fast(9 * WINDOW, 100);
+    pass(NS_PER_S);
+    bus.request_count = 0;
+    arrive_messages(PULL_GROWTH * WINDOW);
+    assert_int_equal(go_round(), PULL_GROWTH * WINDOW);
+    settle(PULL_GROWTH * WINDOW);
+    go_round();
+    assert_requests(WINDOW / BATCH);
+}
+
 /* --- messages --- */
 
 static void test_a_message_comes_with_its_ack_subject(void **state)
@@ -769,6 +835,10 @@ int main(void)
         TEST(test_on_hold_it_asks_for_nothing),
         TEST(test_without_a_connection_it_asks_for_nothing),
         TEST(test_what_could_not_be_sent_is_no_credit),
+        TEST(test_the_window_grows_to_what_is_settled_in_a_tenth_of_a_second),
+        TEST(test_the_window_grows_to_a_bound),
+        TEST(test_a_window_of_large_messages_stays),
+        TEST(test_the_window_shrinks_when_settling_slows_down),
         TEST(test_a_message_comes_with_its_ack_subject),
         TEST(test_a_users_header_named_status_makes_no_status),
         TEST(test_anything_else_on_the_inbox_is_thrown_away),
