@@ -15,15 +15,15 @@
  * Settling: what the input gets once everything about it is known (the delivery table of
  * docs/delivery.md).
  *
- *   ACK     +ACK; with `confirm` the server's answer is waited for
+ *   ACK     an empty message; with `confirm` +ACK, and the server's answer is waited for
  *   AGAIN   -NAK with a delay, until max_deliver; then as REJECT
  *   REJECT  the dead letter is sent; when it is stored +TERM, when it cannot be stored -NAK
  *
- * With cumulative acks nothing is sent for a single message: what would get +ACK or +TERM is settled
+ * With cumulative acks nothing is sent for a single message: what would get an ack or +TERM is settled
  * (cumulative.h), what would get -NAK waits here for its next try (retries.h); while the worker
  * drains it is given back all the same.
  *
- * +ACKs leave together at the end of a round, after what the round has published: the server works
+ * Acks leave together at the end of a round, after what the round has published: the server works
  * fastest on many of one kind. settle_flush sends them; the wire messages must live until then.
  *
  * Thread: the worker's loop.
@@ -39,7 +39,7 @@ struct settler {
     bool draining;          /* nothing is kept to be tried again */
     bool term_reasons;      /* the server understands `+TERM reason` (2.10.4 and later) */
     int64_t wall_offset_ns; /* the wall clock's lead on the monotonic one, as of a moment ago */
-    const char **acks;      /* the subjects of +ACKs that have not left yet */
+    const char **acks;      /* the subjects of acks that have not left yet */
     size_t ack_count, ack_capacity;
 };
 
@@ -49,7 +49,7 @@ struct settler {
  */
 bool settle(struct settler *settler, struct delivery *delivery, int64_t now_ns);
 
-/* Sends the +ACKs of what has been settled. Call before the settled wire messages are freed. */
+/* Sends the acks of what has been settled. Call before the settled wire messages are freed. */
 void settle_flush(struct settler *settler);
 void settle_close(struct settler *settler); /* sends nothing */
 
