@@ -22,7 +22,7 @@ enum { SUBJECT_SIZE = 256, REQUEST_SIZE = 160, WHY_SIZE = 160 };
 #define EXPIRES_MIN_NS (NS_PER_S / 4) /* of a request, where the consumer wants them short */
 
 #define PACE_NS (100 * NS_PER_MS) /* the window is what is settled in so long ... */
-enum { GROWN_BYTES = 4 << 20 };   /* ... as long as that much holds it */
+enum { GROWN_BYTES = 2 << 20 };   /* ... as long as that much holds it */
 
 struct pull {
     struct link *link;

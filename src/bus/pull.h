@@ -17,7 +17,7 @@
  * does.
  *
  * While messages are settled fast the window grows, to what a tenth of a second settles, at most
- * PULL_GROWTH times `window` and as long as that is some 4 MB: the server works faster the further
+ * PULL_GROWTH times `window` and as long as that is some 2 MB: the server works faster the further
  * ahead it may (bench/RESULTS.md), and no other worker waits long for what one has taken.
  *
  * Requests vanish without a word when the server or the leader goes away, and a missing consumer
@@ -32,7 +32,7 @@ struct pull;
 
 enum {
     PULL_AHEAD = 4, /* of a batch each make a window that keeps a server busy */
-    PULL_GROWTH = 4
+    PULL_GROWTH = 2
 };
 
 struct pull_options {
