@@ -68,7 +68,8 @@ COUNTED_FLAGS     := -std=c11 -D_GNU_SOURCE -O2 -g -Isrc -DTIDEMILL_VERSION='"$(
 BENCH_FLAGS        = $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(N),--count $(N)) \
                      $(if $(BYTES),--bytes $(BYTES)) $(if $(ALERTS),--alerts $(ALERTS)) \
                      $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
-                     $(if $(PROGRAMS),--programs "$(PROGRAMS)") $(if $(BATCH),--batch $(BATCH))
+                     $(if $(PROGRAMS),--programs "$(PROGRAMS)") $(if $(BATCH),--batch $(BATCH)) \
+                     $(if $(BURN),--burn $(BURN))
 
 # What the fuzzers call, in clang's own instrumented build: compiled once for all of them.
 FUZZERS           := $(addprefix $(BUILD)/fuzz/,$(or $(FUZZ),\
@@ -154,7 +155,7 @@ lint: setup ## format check, static analysis, shell and Lua lint, the include ru
 	@scripts/setup lint
 	@scripts/lint
 
-bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= PROGRAMS= BATCH=)
+bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= PROGRAMS= BATCH= BURN=)
 	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/bench/run $(REFERENCES)
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/bench/run $(BENCH_FLAGS)
 

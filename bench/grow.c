@@ -8,7 +8,7 @@
 #include "scenarios.h"
 #include "trial.h"
 
-enum { TEXT_SIZE = 1024, NAME_SIZE = 64, CASES_MAX = 8, BURN_US = 50 };
+enum { TEXT_SIZE = 1024, NAME_SIZE = 64, CASES_MAX = 8 };
 
 /* One row of a table. */
 struct row {
@@ -85,9 +85,9 @@ static int write_rule(struct stage *stage, const struct workload *workload, cons
 
 /* --- workers --- */
 
-/* How many turns of a loop take BURN_US here: by the CPU time of two runs, with and without. */
-static int calibrate(struct stage *stage, const struct workload *workload, uint64_t *turns,
-                     struct error *err)
+/* How many turns of a loop take so long here: by the CPU time of two runs, with and without. */
+static int calibrate(struct stage *stage, const struct workload *workload, int burn_us,
+                     uint64_t *turns, struct error *err)
 {
     static const uint64_t TRIED = 5000;
     struct measure without, with;
@@ -105,7 +105,7 @@ static int calibrate(struct stage *stage, const struct workload *workload, uint6
         return -1;
     if (with.client_us <= without.client_us)
         return error_set(err, "the loop takes no time: this machine can't be measured now");
-    *turns = (uint64_t)(BURN_US * (double)TRIED / (with.client_us - without.client_us));
+    *turns = (uint64_t)(burn_us * (double)TRIED / (with.client_us - without.client_us));
     return 0;
 }
 
@@ -119,7 +119,8 @@ int scenario_workers(struct stage *stage, const struct plan *plan, struct error 
     uint64_t turns = 0;
     workload.count = workload.count > 0 ? workload.count : 40000;
     if (stage_stream(stage, "bench", "sensors.>", "", err) != 0 ||
-        stage_fill(stage, &workload, err) != 0 || calibrate(stage, &workload, &turns, err) != 0 ||
+        stage_fill(stage, &workload, err) != 0 ||
+        calibrate(stage, &workload, plan->burn_us, &turns, err) != 0 ||
         write_rule(stage, &workload, "burn", 0, "sensors.value", turns, err) != 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
@@ -133,7 +134,7 @@ int scenario_workers(struct stage *stage, const struct plan *plan, struct error 
         return -1;
     printf("\nA rule that burns %d us (%" PRIu64 " turns of an empty loop), %" PRIu64
            " readings; medians of %d rounds\n\n",
-           BURN_US, turns, workload.count, plan->rounds);
+           plan->burn_us, turns, workload.count, plan->rounds);
     print_rows("workers", rows, count);
     return 0;
 }

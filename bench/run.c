@@ -20,7 +20,7 @@ static const double QUIET_LOAD = 0.5;
 const struct scenario scenarios[] = {
     {"throughput", "all programs on the same stream, in turn", scenario_throughput},
     {"latency", "from publishing to the alert, at 1,000 readings per second", scenario_latency},
-    {"workers", "1, 2 and 4 workers with a rule that burns 50 us", scenario_workers},
+    {"workers", "1, 2 and 4 workers with a rule that burns 50 us (--burn)", scenario_workers},
     {"rules", "1 to 1,000 rules on distinct subjects, 10 on the same", scenario_rules},
     {"million", "a million readings: is memory flat?", scenario_million},
     {"downstream", "an alerts stream that takes nothing, or is slow", scenario_downstream},
@@ -31,7 +31,8 @@ static int usage(void)
 {
     fprintf(stderr,
             "usage: run [--scenario NAME] [--count N] [--bytes 140|1k|10k] [--alerts PERCENT]\n"
-            "           [--rounds N] [--seconds N] [--batch N] [--programs \"tidemill ...\"]\n"
+            "           [--rounds N] [--seconds N] [--batch N] [--burn US] [--programs \"tidemill "
+            "...\"]\n"
             "scenarios:\n");
     for (const struct scenario *scenario = scenarios; scenario->name != NULL; scenario++)
         fprintf(stderr, "  %-11s %s\n", scenario->name, scenario->what);
@@ -110,15 +111,11 @@ static void set_defaults(struct settings *settings)
 static int read_settings(struct settings *settings, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"scenario", required_argument, NULL, 's'},
-        {"count", required_argument, NULL, 'n'},
-        {"bytes", required_argument, NULL, 'b'},
-        {"alerts", required_argument, NULL, 'a'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"seconds", required_argument, NULL, 't'},
-        {"programs", required_argument, NULL, 'p'},
-        {"batch", required_argument, NULL, 'q'},
-        {NULL, 0, NULL, 0},
+        {"scenario", required_argument, NULL, 's'}, {"count", required_argument, NULL, 'n'},
+        {"bytes", required_argument, NULL, 'b'},    {"alerts", required_argument, NULL, 'a'},
+        {"rounds", required_argument, NULL, 'r'},   {"seconds", required_argument, NULL, 't'},
+        {"programs", required_argument, NULL, 'p'}, {"batch", required_argument, NULL, 'q'},
+        {"burn", required_argument, NULL, 'u'},     {NULL, 0, NULL, 0},
     };
     struct plan *plan = &settings->plan;
     int letter, status = 0;
@@ -145,6 +142,9 @@ static int read_settings(struct settings *settings, int argc, char **argv)
         case 'q':
             plan->batch = (int)strtol(optarg, NULL, 10);
             break;
+        case 'u':
+            plan->burn_us = (int)strtol(optarg, NULL, 10);
+            break;
         case 'p':
             status = read_programs(plan, optarg);
             break;
@@ -159,7 +159,7 @@ static int read_settings(struct settings *settings, int argc, char **argv)
     if (optind != argc || plan->workload.bytes < WORKLOAD_SMALL ||
         plan->workload.bytes > WORKLOAD_PAYLOAD_MAX / 2 || plan->workload.alerts < 0 ||
         plan->workload.alerts > 100 || plan->rounds < 1 || plan->rounds > SAMPLES_MAX ||
-        plan->seconds < 1)
+        plan->seconds < 1 || plan->burn_us < 1)
         return usage();
     return 0;
 }
@@ -219,7 +219,9 @@ int main(int argc, char **argv)
     static struct stage stage;
     static struct settings settings = {
         .scenario = &scenarios[0],
-        .plan = {.workload = {.bytes = WORKLOAD_SMALL, .alerts = 10, .subjects = 1}, .seconds = 10},
+        .plan = {.workload = {.bytes = WORKLOAD_SMALL, .alerts = 10, .subjects = 1},
+                 .seconds = 10,
+                 .burn_us = 50},
     };
     struct error err;
     if (read_settings(&settings, argc, argv) != 0)

@@ -27,6 +27,7 @@ struct plan {
     struct workload workload; /* count 0: the scenario's own */
     int rounds;
     int batch;   /* messages per request, of all programs; 0: what each does by itself */
+    int burn_us; /* of the rule in the scenario of workers */
     int seconds; /* of the scenarios that take a time, not a number of messages */
     struct contestant contestants[CONTESTANTS_MAX];
     size_t contestant_count;
