@@ -12,7 +12,7 @@
 enum {
     ACK_PATIENCE_MS = 10000,
     LEADER_PATIENCE_MS = 30000, /* what is asked while a cluster has no leader gets no answer */
-    UNACKED_MAX = 2000, /* messages under way in a feed */
+    UNACKED_MAX = 2000,         /* messages under way in a feed */
     READ_BATCH = 5000,
     STEP_MS = 5,
     DRAINED_LOOKS = 5
