@@ -29,7 +29,7 @@ SANITIZED     = $(if $(SANITIZE),-fno-omit-frame-pointer $(if $(filter memcheck,
 comma        := ,
 
 # COVERAGE=1: each line counts how often it has run.
-COUNTED_LINES = $(if $(COVERAGE),--coverage -fprofile-update=atomic -DCOVERAGE)
+COUNTED_LINES = $(if $(COVERAGE),--coverage -fprofile-update=atomic -DCOVERAGE) $(if $(GC_STRESS),-DGC_STRESS)
 
 # Looked up once, and only when something is compiled (scripts/setup may have to come first).
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
@@ -48,6 +48,10 @@ HARNESS           := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration
                        $(filter-out tests/integration/test_%,$(wildcard tests/integration/*.c)))
 SCRIPT_TESTS      := $(patsubst tests/script/%,$(BUILD)/tests/script_%,$(wildcard tests/script/*))
 FILTER            := $(BUILD)/tests/filter.o
+# What has to do with a Lua state, but for what measures time or lets allocations fail by itself.
+GC_STRESS_TESTS   := $(patsubst %,$(BUILD)/tests/unit_%,api call config embedded engine failure guards guide json \
+                       json_decode json_encode json_lazy json_outline kv lint luafile message rule sandbox schedule \
+                       state testing vocabulary)
 FAULT_TESTS       := $(filter $(BUILD)/tests/unit_faults_%,$(UNIT_TESTS))
 CHAOS             := $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%.o,\
                        $(filter-out tests/chaos/main.c,$(wildcard tests/chaos/*.c)))
@@ -82,7 +86,7 @@ FUZZ_FLAGS        := -std=c11 -D_GNU_SOURCE -O1 -gline-tables-only -Wall -Wextra
                      -DTIDEMILL_VERSION='"$(VERSION)"' -fno-omit-frame-pointer \
                      -fsanitize=address,undefined -fno-sanitize-recover=all -D__SANITIZE_ADDRESS__ # as gcc says
 
-.PHONY: compat container-check coverage soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan valgrind lint format clean help
+.PHONY: gcstress gcstress-here compat container-check coverage soak bench bench-instructions bench-json fuzz all setup demo test unit chaos asan tsan valgrind lint format clean help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -136,6 +140,16 @@ tsan: setup ## the same under ThreadSanitizer
 valgrind: setup ## the same under valgrind's memcheck, leaks are errors (30 min)
 	@WRAPPER=scripts/memcheck INTEGRATION_JOBS=$(or $(INTEGRATION_JOBS),4) \
 	  $(call checked,valgrind,memcheck,10,unit_hostile_rules integration_hostile_rules)
+
+# Rules run hundreds of times slower there; tests/sanitizer.h knows.
+gcstress: setup ## the engine's unit tests with a full collection at every new object, under AddressSanitizer
+	@scripts/setup test
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/gcstress OPT=-O1 HARDEN= WERROR= SANITIZE=address$(comma)undefined \
+	  GC_STRESS=1 gcstress-here
+
+gcstress-here:
+	@$(MAKE) --no-print-directory $(GC_STRESS_TESTS)
+	@TEST_TIMEOUT=1800 scripts/run-tests $(BUILD)/tests unit_
 
 # Left out are the scripts that look at how the program is built, or measure it.
 coverage: setup ## line coverage of src/ by make test, at least 85 %, per file (6 min; not in CI)
@@ -214,12 +228,18 @@ $(BUILD)/tests/%.o: tests/%.c
 
 $(BUILD)/tests/unit_%: $(BUILD)/tests/unit/test_%.o $(FILTER) $(LIBRARY)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) $(FAULTS_LD) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS) $(WRAPS) -o $@ $^ -lcmocka $(PKG_LIBS) -lm
 
 # Allocations fail there on request (tests/alloc_faults.h).
 $(FAULT_TESTS): $(BUILD)/tests/alloc_faults.o
-$(FAULT_TESTS): FAULTS_LD := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc free strdup strndup asprintf \
+$(FAULT_TESTS): WRAPS := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc free strdup strndup asprintf \
   __asprintf_chk aligned_alloc opendir fopen open_memstream)
+
+# tests/gc_stress.c
+ifneq ($(GC_STRESS),)
+$(GC_STRESS_TESTS): $(BUILD)/tests/gc_stress.o
+$(GC_STRESS_TESTS): WRAPS := $(patsubst %,-Wl$(comma)--wrap=lua_%,newstate close getallocf setallocf)
+endif
 
 $(BUILD)/tests/script_%: tests/script/%
 	@mkdir -p $(@D)
