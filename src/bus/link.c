@@ -4,8 +4,8 @@
  * the whole list at once. The lock is held for a few instructions only.
  *
  * A line that breaks is replaced by a new one here, and the other one with it, not by libnats' own
- * reconnecting. In loop mode that keeps the state of its parser (3.4.1 to 3.13): a message that the server's death has
- * cut off is completed with the first bytes of the next connection, and handed on.
+ * reconnecting. In loop mode that keeps the state of its parser (3.4.1 to 3.13): a message that the
+ * server's death has cut off is completed with the first bytes of the next connection, and handed on.
  */
 #include "bus/link.h"
 
@@ -50,9 +50,8 @@ struct link {
     char role[ROLE_SIZE];
     natsOptions *options;
     struct line *intake, *outlet; /* both or none: NULL, the next attempt is due */
-    natsSubscription *barriers;   /* on the intake */
-    natsSubscription *replies;    /* on the outlet */
-    natsSubscription *quick;      /* on the outlet: PubAcks that the loop takes by itself */
+    natsSubscription *intake_replies, *outlet_replies;
+    natsSubscription *quick; /* on the outlet: PubAcks that the loop takes by itself */
     uv_loop_t *loop;
     uv_async_t wake;
     uv_prepare_t prepare; /* looks after lines that are watched no more */
@@ -65,11 +64,12 @@ struct link {
 
     struct closed_gate gate; /* lines and subscriptions that may still call back */
 
+    struct inbound_list taken; /* reused */
+
     pthread_mutex_t lock;        /* guards the rest */
     bool closing;                /* `wake` must not be touched any more */
     struct inbound_list inbound; /* filled by libnats' threads */
     struct line *lost;           /* likewise: have closed, and are to be freed */
-    struct inbound_list taken;   /* the loop's, reused */
     char why[WHY_SIZE];          /* the last error libnats told */
 };
 
@@ -156,7 +156,8 @@ static void on_reply_message(natsConnection *connection, natsSubscription *subsc
                                   .token = strtoull(tail + 2, NULL, 10),
                                   .message = message,
                                   .no_responders = natsMsg_IsNoResponders(message),
-                                  .halfway = is_of_intake(link, natsMsg_GetSubject(message))});
+                                  .halfway = tail[0] == REPLY_BARRIER &&
+                                             is_of_intake(link, natsMsg_GetSubject(message))});
 }
 
 static void on_closed(void *context, struct line *line, const char *why)
@@ -238,7 +239,7 @@ static natsStatus subscribe_replies(struct link *link, natsSubscription **subscr
     s = natsSubscription_SetOnCompleteCB(*subscription, closed_gate_on_complete, &link->gate);
     if (s != NATS_OK)
         closed_gate_on_complete(&link->gate);
-    if (s == NATS_OK) /* bounded by the outbox, which has one reply at most for each slot */
+    if (s == NATS_OK) /* one for each question, and whoever asks bounds how many are open */
         s = natsSubscription_SetPendingLimits(*subscription, -1, -1);
     return s;
 }
@@ -269,9 +270,9 @@ static natsStatus connect_and_subscribe(struct link *link)
     if (s == NATS_OK)
         s = open_line(link, &link->outlet, "outlet");
     if (s == NATS_OK)
-        s = subscribe_replies(link, &link->barriers, link->intake, 'i');
+        s = subscribe_replies(link, &link->intake_replies, link->intake, 'i');
     if (s == NATS_OK)
-        s = subscribe_replies(link, &link->replies, link->outlet, 'r');
+        s = subscribe_replies(link, &link->outlet_replies, link->outlet, 'r');
     return s == NATS_OK ? subscribe_quick(link) : s;
 }
 
@@ -279,10 +280,10 @@ static natsStatus connect_and_subscribe(struct link *link)
 
 static void drop_subscriptions(struct link *link)
 {
-    natsSubscription_Destroy(link->barriers);
-    natsSubscription_Destroy(link->replies);
+    natsSubscription_Destroy(link->intake_replies);
+    natsSubscription_Destroy(link->outlet_replies);
     natsSubscription_Destroy(link->quick);
-    link->barriers = link->replies = link->quick = NULL;
+    link->intake_replies = link->outlet_replies = link->quick = NULL;
 }
 
 /* The lines are freed when they have closed, see free_lost. */
@@ -359,11 +360,18 @@ static void on_prepare(uv_prepare_t *handle)
     line_read_rest(link->outlet);
 }
 
+/* Where replies to what leaves by the line of this letter come to. */
+static void format_reply(const struct link *link, char *out, size_t size, char letter,
+                         enum reply_kind kind, uint64_t token)
+{
+    snprintf(out, size, "%s.%c.%c.%llu", link->inbox, letter, (char)kind,
+             (unsigned long long)token);
+}
+
 static int publish_barrier(struct link *link, const struct line *line, char letter, uint64_t token)
 {
     char subject[SUBJECT_SIZE];
-    snprintf(subject, sizeof(subject), "%s.%c.%c.%llu", link->inbox, letter, REPLY_BARRIER,
-             (unsigned long long)token);
+    format_reply(link, subject, sizeof(subject), letter, REPLY_BARRIER, token);
     natsStatus s = natsConnection_Publish(line_connection(line), subject, "", 0);
     return s == NATS_OK ? 0 : -1;
 }
@@ -557,7 +565,7 @@ int link_publish_reply(struct link *link, const char *subject, const char *reply
 void link_format_reply(const struct link *link, char *out, size_t size, enum reply_kind kind,
                        uint64_t token)
 {
-    snprintf(out, size, "%s.r.%c.%llu", link->inbox, (char)kind, (unsigned long long)token);
+    format_reply(link, out, size, 'r', kind, token);
 }
 
 void link_format_quick_reply(const struct link *link, char *out, size_t size, uint64_t token)
@@ -571,6 +579,14 @@ int link_request(struct link *link, enum reply_kind kind, uint64_t token, const 
     char reply[SUBJECT_SIZE];
     link_format_reply(link, reply, sizeof(reply), kind, token);
     return publish_reply(link->outlet, subject, reply, payload, size);
+}
+
+int link_request_in_order(struct link *link, enum reply_kind kind, uint64_t token,
+                          const char *subject, const char *payload, size_t size)
+{
+    char reply[SUBJECT_SIZE];
+    format_reply(link, reply, sizeof(reply), 'i', kind, token);
+    return publish_reply(link->intake, subject, reply, payload, size);
 }
 
 void link_consumer_name(const struct link *link, char *name, size_t size, enum reply_kind kind,

@@ -34,7 +34,8 @@ struct pull {
     uint64_t epoch;             /* counts restarts; a status of an earlier one means nothing */
     uint64_t credit;            /* requested and not yet delivered */
     uint32_t in_flight;
-    uint32_t growth;        /* of the window: 1 to PULL_GROWTH */
+    uint32_t growth;        /* of the window: 1 to growth_most */
+    uint32_t growth_most;   /* PULL_GROWTH, or 1 where the server refused so many requests */
     int64_t paced_ns;       /* since when the next three count */
     uint64_t paced_settled; /* messages */
     uint64_t paced_arrived, paced_bytes;
@@ -71,6 +72,7 @@ int pull_open(struct pull **out, struct link *link, unsigned index,
     pull->options = *options;
     pull->backoff_ns = BACKOFF_MIN_NS;
     pull->growth = 1;
+    pull->growth_most = PULL_GROWTH;
     snprintf(pull->inbox, sizeof(pull->inbox), "%s.p%u", link_inbox(link), index);
     int used = snprintf(pull->subject, sizeof(pull->subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s",
                         options->stream, options->durable);
@@ -162,7 +164,9 @@ static void ask_for_less(struct pull *pull, const char *description)
 static void ask_fewer_times(struct pull *pull)
 {
     uint32_t requests = pull->options.window / pull->options.batch;
-    if (requests > 1)
+    if (pull->growth > 1)
+        pull->growth = pull->growth_most = 1;
+    else if (requests > 1)
         pull->options.window = pull->options.batch * (requests / 2);
 }
 
@@ -349,7 +353,7 @@ static void keep_pace(struct pull *pull, int64_t now_ns)
         return;
     double settled = (double)pull->paced_settled * (double)PACE_NS / (double)passed_ns;
     uint64_t bytes = pull->paced_arrived > 0 ? pull->paced_bytes / pull->paced_arrived : 0;
-    uint32_t growth = PULL_GROWTH;
+    uint32_t growth = pull->growth_most;
     while (growth > 1 && (settled < (double)growth * pull->options.window ||
                           bytes * growth * pull->options.window > GROWN_BYTES))
         growth--;
@@ -393,7 +397,8 @@ void pull_restart(struct pull *pull, int64_t now_ns)
     pull->not_before_ns = 0;
     pull->backoff_ns = BACKOFF_MIN_NS;
     pull->last_traffic_ns = now_ns;
-    if (pull->connection == link_connection(pull->link) || pull->draining)
+    bool listens = pull->subscription != NULL && pull->connection == link_connection(pull->link);
+    if (listens || pull->draining)
         return;
     natsSubscription_Destroy(pull->subscription);
     pull->subscription = NULL;

@@ -16,9 +16,9 @@
  * delivered and not yet settled (in flight) stays within it. So when settling slows down, pulling
  * does.
  *
- * While messages are settled fast the window grows, to what a tenth of a second settles, at most
- * PULL_GROWTH times `window` and as long as that is some 2 MB: the server works faster the further
- * ahead it may (bench/RESULTS.md), and no other worker waits long for what one has taken.
+ * While a tenth of a second settles a multiple of the window, the window is that, up to PULL_GROWTH
+ * times `window` and some 2 MB: the server works faster the further ahead it may (bench/RESULTS.md),
+ * and no other worker waits long for what one has taken.
  *
  * Requests vanish without a word when the server or the leader goes away, and a missing consumer
  * answers nothing at all: idle heartbeats tell. After two heartbeats' silence the pull forgets its

@@ -18,6 +18,8 @@ enum {
     INDEX_SHIFT = 64 - INDEX_BITS
 };
 
+_Static_assert(CONFIG_SOURCES_MAX <= 1 << INDEX_BITS, "a token has an index for each source");
+
 #define ACK_EVERY_NS    (2 * NS_PER_MS)
 #define ASK_FIRST_NS    (NS_PER_S / 8) /* between questions, doubling */
 #define ASK_LONGEST_NS  NS_PER_S
@@ -165,8 +167,8 @@ static void request(struct cumulative *cumulative, const char *subject, const ch
                     int64_t now_ns)
 {
     cumulative->sent_ns = now_ns; /* when it could not be sent, neither will it be answered */
-    link_request(cumulative->link, REPLY_FLOOR, next_token(cumulative), subject, payload,
-                 strlen(payload));
+    link_request_in_order(cumulative->link, REPLY_FLOOR, next_token(cumulative), subject, payload,
+                          strlen(payload));
 }
 
 static void send_ack(struct cumulative *cumulative, int64_t now_ns)

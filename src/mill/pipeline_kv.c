@@ -14,7 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOT_BITS = 20, CALLS_MAX = 1 << SLOT_BITS };
+enum {
+    SLOT_BITS = 20,
+    CALLS_MAX = 1 << SLOT_BITS,
+    KEYS_BATCH = 5000,    /* listed by one request: some 2 MB are on their way then */
+    KEYS_BYTES = 16 << 20 /* of all names of a list */
+};
 
 static const int64_t FORGET_NS = 10 * NS_PER_S; /* longer than a rule waits (rules/kv.c) */
 
@@ -40,9 +45,10 @@ struct kv_call {
     const char *bucket, *key, *value;
     size_t size;
     uint64_t revision;
-    bool listing;  /* there is a consumer to be removed */
-    uint64_t left; /* messages of the list that are still to come */
-    char *keys;    /* what has come, a line each */
+    bool listing;   /* there is a consumer to be removed */
+    uint64_t left;  /* messages of the list that are still to come */
+    uint64_t asked; /* of these, by the request under way */
+    char *keys;     /* what has come, a line each; at most KEYS_BYTES */
     size_t keys_size, keys_capacity;
 };
 
@@ -300,33 +306,44 @@ static void on_marker(struct kv_calls *calls, struct kv_call *call, const char *
     }
 }
 
+static void ask_for_keys(struct kv_calls *calls, struct kv_call *call)
+{
+    struct error err;
+    call->step = STEP_LISTING;
+    call->asked = call->left < KEYS_BATCH ? call->left : KEYS_BATCH;
+    ask_or_fail(calls, call,
+                kv_ask_list_next(calls->link, call->token, call->bucket, call->asked, &err), &err);
+}
+
 static void on_list(struct kv_calls *calls, struct kv_call *call, const char *text, size_t size)
 {
     char why[KV_WHY_SIZE];
-    struct error err;
     if (kv_read_list(text, size, &call->left, why) != KV_ANSWER_DONE) {
         fail(calls, call, why);
         return;
     }
     call->listing = true;
-    if (call->left == 0) {
+    if (call->left == 0)
         finish(calls, call, &(struct reply){.payload = ""});
-    } else {
-        call->step = STEP_LISTING;
-        ask_or_fail(calls, call,
-                    kv_ask_list_next(calls->link, call->token, call->bucket, call->left, &err),
-                    &err);
-    }
+    else
+        ask_for_keys(calls, call);
 }
 
-static int add_key(struct kv_call *call, const char *key)
+/* Returns 0, or -1 with why. */
+static int add_key(struct kv_call *call, const char *key, const char **why)
 {
     size_t size = strlen(key);
+    if (call->keys_size + size + 1 > KEYS_BYTES) {
+        *why = "the bucket has too many keys: their names take more than 16 MB";
+        return -1;
+    }
     if (call->keys_size + size + 1 > call->keys_capacity) {
         size_t capacity = call->keys_capacity * 2 + size + 256;
         char *keys = realloc(call->keys, capacity);
-        if (keys == NULL)
+        if (keys == NULL) {
+            *why = "out of memory";
             return -1;
+        }
         call->keys = keys;
         call->keys_capacity = capacity;
     }
@@ -341,14 +358,18 @@ static void on_listed(struct kv_calls *calls, struct kv_call *call,
 {
     bool deleted = true;
     uint64_t left = 0;
-    const char *key = kv_read_listed(message, call->bucket, &deleted, &left);
-    if (key != NULL && !deleted && add_key(call, key) != 0) {
-        fail(calls, call, "out of memory");
+    const char *why, *key = kv_read_listed(message, call->bucket, &deleted, &left);
+    if (key != NULL && !deleted && add_key(call, key, &why) != 0) {
+        fail(calls, call, why);
         return;
     }
     call->left--;
-    if (key != NULL && left > 0 && call->left > 0)
+    call->asked--;
+    if (key != NULL && left > 0 && call->left > 0) {
+        if (call->asked == 0)
+            ask_for_keys(calls, call);
         return;
+    }
     finish(calls, call,
            &(struct reply){.payload = call->keys != NULL ? call->keys : "",
                            .payload_size = call->keys_size});

@@ -282,6 +282,38 @@ static void test_keys_are_right_after_thousands_of_changes(struct harness *h)
                  wanted);
 }
 
+static void make_key(void *context, size_t number, struct harness_draft *draft)
+{
+    (void)context;
+    snprintf(draft->subject, sizeof(draft->subject), "$KV.b.sensor.%zu", number);
+    strcpy(draft->payload, "x");
+}
+
+static void test_more_keys_than_one_request_brings_are_all_there(struct harness *h)
+{
+    make_bucket(h, "b", 1);
+    harness_feed_with(h, 12000, make_key, NULL);
+    expect_lines(h,
+                 "local keys, seen, all = kv:keys(), {}, 0\n"
+                 "for _, key in ipairs(keys) do seen[key] = true end\n"
+                 "for i = 0, 11999 do all = all + (seen['sensor.' .. i] and 1 or 0) end\n"
+                 "out(#keys .. ' ' .. all)",
+                 "12000 12000");
+}
+
+/* What is delivered keeps its subject, and any subject can look like one of the inbox. */
+static void test_keys_have_any_form(struct harness *h)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+    kvStore *bucket = make_bucket(h, "b", 1);
+    for (int before = 1; before <= 26; before++) {
+        char key[64];
+        snprintf(key, sizeof(key), "%.*s.i.b.7", before, letters);
+        assert_int_equal(kvStore_PutString(NULL, bucket, key, "x"), NATS_OK);
+    }
+    expect_lines(h, "out(#kv:keys())", "26");
+}
+
 static void test_no_consumer_is_left_behind(struct harness *h)
 {
     kvStore *bucket = make_bucket(h, "b", 1);
@@ -396,6 +428,8 @@ int main(void)
         harness_test(test_keys_of_an_empty_bucket_are_none),
         harness_test(test_keys_leave_out_what_is_deleted),
         harness_test(test_keys_are_right_after_thousands_of_changes),
+        harness_test(test_more_keys_than_one_request_brings_are_all_there),
+        harness_test(test_keys_have_any_form),
         harness_test(test_no_consumer_is_left_behind),
         harness_test(test_other_messages_pass_while_one_waits),
         harness_test(test_without_a_connection_the_answer_is_disconnected),

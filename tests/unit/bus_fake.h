@@ -123,6 +123,12 @@ int link_request(struct link *link, enum reply_kind kind, uint64_t token, const 
     return 0;
 }
 
+int link_request_in_order(struct link *link, enum reply_kind kind, uint64_t token,
+                          const char *subject, const char *payload, size_t size)
+{
+    return link_request(link, kind, token, subject, payload, size);
+}
+
 struct outgoing *outgoing_new(const struct link *link, enum puback_way way, uint64_t token,
                               const char *subject, const char *payload, size_t size)
 {

@@ -662,6 +662,18 @@ static void test_where_too_many_wait_it_asks_fewer_times(void **state)
     assert_requests(1);
 }
 
+/* The growth goes for good, the window of before stays. */
+static void test_where_too_many_wait_for_a_grown_window_it_grows_no_more(void **state)
+{
+    (void)state;
+    go_round();
+    work_fast(9 * WINDOW, 100);
+    refuse(0, "Exceeded MaxWaiting");
+    assert_requests(WINDOW / BATCH);
+    assert_int_equal(work_fast(WINDOW, 100), WINDOW / BATCH);
+    assert_int_equal(work_fast(9 * WINDOW, 100), WINDOW / BATCH);
+}
+
 static void test_where_batches_are_too_large_it_asks_for_less_not_more_often(void **state)
 {
     (void)state;
@@ -859,6 +871,7 @@ int main(void)
         TEST(test_a_refusal_is_told_with_the_servers_words),
         TEST(test_a_restart_asks_again_at_once),
         TEST(test_where_too_many_wait_it_asks_fewer_times),
+        TEST(test_where_too_many_wait_for_a_grown_window_it_grows_no_more),
         TEST(test_where_batches_are_too_large_it_asks_for_less_not_more_often),
         TEST(test_where_requests_may_not_last_so_long_it_asks_for_shorter_ones),
         TEST(test_a_request_over_the_consumers_limits_is_a_doubt),
