@@ -22,7 +22,7 @@
  * keys (config_check.c). A wrong value leaves its default, so that one mistake is reported once.
  */
 
-enum { STREAMS_MAX = 1000, SOURCES_MAX = 1000, SECRET_SIZE_MAX = 4096 };
+enum { STREAMS_MAX = 1000, SECRET_SIZE_MAX = 4096 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -373,7 +373,7 @@ static void read_source(struct section *section, struct source_config *source)
 
 static void read_sources(struct section *root, struct config *config)
 {
-    size_t count = section_list(root, "sources", SOURCES_MAX);
+    size_t count = section_list(root, "sources", CONFIG_SOURCES_MAX);
     const struct value *value = value_get(root->table, "sources");
     if (root->table != NULL &&
         (value == NULL || (value->type == VALUE_TABLE && value->pair_count == 0)))

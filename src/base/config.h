@@ -60,6 +60,9 @@ enum start_at { START_ALL, START_NEW, START_LAST, START_SEQUENCE, START_TIME };
 enum payload_format { PAYLOAD_JSON, PAYLOAD_RAW };
 enum ack_mode { ACK_EACH, ACK_CUMULATIVE };
 
+/* Workers name a source by a bit of a mask and by a byte of a token. */
+enum { CONFIG_SOURCES_MAX = 64 };
+
 struct source_config {
     char *stream;
     char *durable;

@@ -75,6 +75,7 @@ static void forget_progress(struct settler *settler, const struct delivery *deli
 
 /* A stream sequence fits 56 bits for some thousand years of a million messages a second. */
 enum { CONFIRM_SEQUENCE_BITS = 56 };
+_Static_assert(CONFIG_SOURCES_MAX <= 1 << (64 - CONFIRM_SEQUENCE_BITS), "the rest is the source");
 
 static uint64_t confirm_token(const struct delivery *delivery)
 {

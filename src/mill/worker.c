@@ -24,9 +24,10 @@
 
 enum {
     TICK_MS = 100,
-    LAST_BARRIER_MS = 1000, /* wait for the server to have seen the last acks */
-    RESTARTS_MAX = 64       /* sources of one worker that a bit mask can name */
+    LAST_BARRIER_MS = 1000 /* wait for the server to have seen the last acks */
 };
+
+_Static_assert(CONFIG_SOURCES_MAX <= 64, "a source is a bit of `restarts`");
 
 enum stage {
     STAGE_CONNECTING, /* the pipeline has neither link nor engine yet */
@@ -59,7 +60,7 @@ struct worker {
     atomic_bool wants_drain, wants_give_up;
     atomic_ullong restarts; /* a bit for each source whose pull starts anew */
     atomic_ullong replaced; /* likewise, and whose consumer is another one */
-    atomic_ullong stream_ids[RESTARTS_MAX];
+    atomic_ullong stream_ids[CONFIG_SOURCES_MAX];
     atomic_bool connected;
     struct error error;
 
@@ -478,7 +479,7 @@ static void poke(struct worker *worker)
 
 void worker_restart_pull(struct worker *worker, unsigned source, bool replaced, uint64_t stream_id)
 {
-    if (source < RESTARTS_MAX) {
+    if (source < CONFIG_SOURCES_MAX) {
         atomic_store(&worker->stream_ids[source], stream_id);
         if (replaced)
             atomic_fetch_or(&worker->replaced, 1ULL << source);
