@@ -50,8 +50,8 @@ SCRIPT_TESTS      := $(patsubst tests/script/%,$(BUILD)/tests/script_%,$(wildcar
 FILTER            := $(BUILD)/tests/filter.o
 # What has to do with a Lua state, but for what measures time or lets allocations fail by itself.
 GC_STRESS_TESTS   := $(patsubst %,$(BUILD)/tests/unit_%,api call config config_problems embedded engine failure guards \
-                       guide json json_decode json_encode json_lazy json_outline kv lint luafile message rule \
-                       sandbox schedule state testing vocabulary)
+                       guide json json_decode json_encode json_lazy json_lazy_memory json_outline kv lint luafile \
+                       message rule sandbox schedule state testing vocabulary)
 FAULT_TESTS       := $(filter $(BUILD)/tests/unit_faults_%,$(UNIT_TESTS))
 CHAOS             := $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%.o,\
                        $(filter-out tests/chaos/main.c,$(wildcard tests/chaos/*.c)))

@@ -1,40 +1,11 @@
-#include "unit/engine_fixture.h"
+#include "unit/json_lazy_fixture.h"
 
-#include "rules/engine_impl.h"
-#include "rules/guards.h"
-#include "rules/json.h"
 #include "unit/json_documents.h"
 
 /*
  * msg.data, decoded as it is touched, beside mill.json.decode(msg.raw), decoded at once: whatever a
  * rule does, both must look the same. The random tests say with which seed they failed.
  */
-
-/* lib/same.lua: type for type; `shape` compares one level, and tells the tables in it. */
-static const char same_source[] =
-    "local M = {}\n"
-    "function M.scalar(a, b)\n"
-    "  return type(a) == type(b) and math.type(a) == math.type(b)\n"
-    "    and (type(a) == 'table' or a == b and (a ~= 0 or math.type(a) == 'integer' or 1/a == "
-    "1/b))\n"
-    "end\n"
-    "function M.level(a, b, report)\n"
-    "  local count = 0\n"
-    "  for k, v in pairs(a) do\n"
-    "    if not M.scalar(v, b[k]) then report('field ' .. tostring(k)) end\n"
-    "    count = count + 1\n"
-    "  end\n"
-    "  for _ in pairs(b) do count = count - 1 end\n"
-    "  if count ~= 0 then report('number of fields') end\n"
-    "end\n"
-    "function M.deep(a, b, report)\n"
-    "  if not M.scalar(a, b) then report('value') end\n"
-    "  if type(a) ~= 'table' then return end\n"
-    "  if getmetatable(a) ~= getmetatable(b) then report('metatable') end\n"
-    "  M.level(a, b, report)\n"
-    "  for k, v in pairs(a) do M.deep(v, b[k], report) end\n"
-    "end\n"
-    "return M\n";
 
 /* lib/ops.lua: what rules do with tables. Each gets the two and returns what must be equal. */
 static const char ops_source[] =
@@ -253,24 +224,6 @@ static void open_rule(struct fixture *f)
     open_with(f, rule_source);
 }
 
-/* Sends a document, which is gone when this returns; decoded lazily, whatever was learnt. */
-static void send_document(struct fixture *f, const char *bytes, size_t size, uint64_t sequence)
-{
-    char *payload = malloc(size);
-    assert_non_null(payload);
-    memcpy(payload, bytes, size);
-    struct input input = {.subject = "s",
-                          .payload = payload,
-                          .payload_size = size,
-                          .stream = "",
-                          .consumer = "",
-                          .sequence = sequence};
-    struct rule *rule = engine_rule_named(f->engine, "x");
-    rule->json_use = (struct json_use){.documents = 0};
-    engine_call(f->engine, rule, &input, NULL);
-    free(payload);
-}
-
 static void send_random(struct fixture *f, void (*write)(struct document_text *, uint64_t),
                         uint64_t from, uint64_t to)
 {
@@ -300,35 +253,6 @@ static void test_nor_can_it_with_small_documents(void **state)
     send_random(f, document_write_small, 1, 1 + 6000 / SLOWNESS);
 }
 
-/*
- * Refuses every block once: Lua answers a refusal with a full collection and asks again. Since 5.4.5
- * not when a stack grows, which no other block that grows can be told from.
- */
-enum { GROWTH_IS_ASKED_FOR_AGAIN = LUA_VERSION_RELEASE_NUM < 50405 };
-struct stress {
-    lua_Alloc alloc;
-    void *context;
-    bool refuse;
-    long left; /* blocks until all are refused; -1: never */
-};
-
-static void *stress_alloc(void *context, void *block, size_t old_size, size_t new_size)
-{
-    struct stress *stress = context;
-    if (new_size > (block == NULL ? 0 : old_size)) {
-        if (stress->left == 0)
-            return NULL;
-        if (stress->left > 0) {
-            stress->left--;
-        } else if (block == NULL || GROWTH_IS_ASKED_FOR_AGAIN) {
-            stress->refuse = !stress->refuse;
-            if (stress->refuse)
-                return NULL;
-        }
-    }
-    return stress->alloc(stress->context, block, old_size, new_size);
-}
-
 static void test_a_collection_at_every_allocation_makes_no_difference(void **state)
 {
     static struct stress stress; /* outlives a failure: the engine is closed with it */
@@ -342,155 +266,7 @@ static void test_a_collection_at_every_allocation_makes_no_difference(void **sta
     lua_setallocf(f->engine->L, stress.alloc, stress.context);
 }
 
-/* --- memory that runs out, in a state of its own: engines end the call then -------------------- */
-
-static int open_state(lua_State *L)
-{
-    static const char *const own[] = {"pcall", "xpcall", "tonumber", NULL};
-    luaL_openlibs(L);
-    json_open(L);
-    lua_pushglobaltable(L);
-    for (size_t i = 0; own[i] != NULL; i++)
-        lua_getfield(L, 1, own[i]);
-    lua_pushvalue(L, 1);
-    guards_open_base(L); /* all but those that need an engine */
-    lua_pop(L, 1);
-    for (size_t i = 3; i > 0; i--)
-        lua_setfield(L, 1, own[i - 1]);
-    json_push_library(L);
-    lua_setfield(L, 1, "json");
-    if (luaL_dostring(L, same_source) != LUA_OK)
-        return lua_error(L);
-    lua_setfield(L, 1, "same");
-    return 0;
-}
-
-/* decode(text): as msg.data is. */
-static int decode_lazily(lua_State *L)
-{
-    size_t size = 0;
-    const char *text = luaL_checklstring(L, 1, &size);
-    if (json_decode_lazy(L, text, size, NULL) != 0)
-        return lua_error(L);
-    return 1;
-}
-
-static void run_chunk(lua_State *L, const char *chunk)
-{
-    if (luaL_dostring(L, chunk) != LUA_OK)
-        fail_msg("%s", lua_tostring(L, -1));
-}
-
-/* Runs `op` again and again, with one allocation more each time, until there are enough. */
-static void run_short_of_memory(lua_State *L, struct stress *stress, const char *op)
-{
-    int status = LUA_ERRMEM;
-    for (long left = 0; status != LUA_OK; left++) {
-        assert_true(left < 2000);
-        run_chunk(L, "doc, whole = decode(text), json.decode(text)\n"
-                     "seen = doc.seen seen.mark, whole.seen.mark = 1, 1\n"
-                     "item = doc.list[2] item.mark, whole.list[2].mark = 2, 2\n"
-                     "doc.s2, whole.s2 = nil, nil\n"
-                     "collectgarbage()");
-        assert_int_equal(luaL_loadstring(L, op), LUA_OK);
-        stress->left = left;
-        status = lua_pcall(L, 0, 0, 0);
-        stress->left = -1;
-        if (status != LUA_OK)
-            assert_int_equal(status, LUA_ERRMEM);
-        lua_settop(L, 0);
-        run_chunk(L, "assert(rawequal(doc.seen, seen) and rawequal(doc.list[2], item))\n"
-                     "assert(#doc.list == #whole.list)\n"
-                     "doc.added, whole.added = nil, nil\n"
-                     "local before = {}\n"
-                     "for k in pairs(whole) do before[k] = doc[k] end\n"
-                     "same.deep(doc, whole, error)\n"
-                     "for k in pairs(whole) do assert(rawequal(doc[k], before[k])) end");
-    }
-}
-
-static void test_memory_that_runs_out_leaves_the_tables_as_they_were(void **state)
-{
-    (void)state;
-    struct stress stress = {.left = -1};
-    lua_State *L = luaL_newstate();
-    stress.alloc = lua_getallocf(L, &stress.context);
-    lua_pushcfunction(L, open_state);
-    assert_int_equal(lua_pcall(L, 0, 0, 0), LUA_OK);
-    lua_register(L, "decode", decode_lazily);
-    run_chunk(
-        L,
-        "local filler = (', {\"n\": [[1, 2], {\"deep\": {\"er\": [7], \"es\": []}}]}'):rep(9)\n"
-        "text = '{\"s1\": 1, \"s2\": 2, \"seen\": {\"a\": [1, 2, 3], \"b\": {\"c\": [' ..\n"
-        "  '[],[],[],[],[],[],[],[],[],[]]}}, \"twice\": {\"i\": [{}, [], [], [], [], [], []' ..\n"
-        "  ', [], [], []]}, \"list\": [{}, {\"x\": 1}' .. filler .. '], \"map\": {\"k\": {' ..\n"
-        "  '\"z\": [{\"z\": [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}]}]}},' ..\n"
-        "  '\"twice\": {\"j\": [{}, [], [], [], [], [], [], [], [], []]}}'");
-    lua_setallocf(L, stress_alloc, &stress);
-    run_short_of_memory(L, &stress, "return doc.map.k.z[1].z[1]");
-    run_short_of_memory(L, &stress, "return doc.twice.j");
-    run_short_of_memory(L, &stress, "return doc.list[5].n[2].deep");
-    run_short_of_memory(L, &stress, "return next(doc)");
-    run_short_of_memory(L, &stress, "return next(doc.list)");
-    run_short_of_memory(L, &stress, "doc.added = 1");
-    run_short_of_memory(L, &stress, "return json.encode(doc)");
-    lua_setallocf(L, stress.alloc, stress.context);
-    lua_close(L);
-}
-
-/* The same with a document of a few fields: whatever it was that failed, nothing is different. */
-static void run_small_short_of_memory(lua_State *L, struct stress *stress, const char *op)
-{
-    int status = LUA_ERRMEM;
-    for (long left = 0; status != LUA_OK; left++) {
-        assert_true(left < 2000);
-        run_chunk(L, "doc, whole = decode(small), json.decode(small) collectgarbage()");
-        assert_int_equal(luaL_loadstring(L, op), LUA_OK);
-        stress->left = left;
-        status = lua_pcall(L, 0, 0, 0);
-        stress->left = -1;
-        if (status != LUA_OK)
-            assert_int_equal(status, LUA_ERRMEM);
-        lua_settop(L, 0);
-        run_chunk(L, "assert(doc.a == 1 and doc.none == nil)\n"
-                     "doc.a, doc.added = nil, nil\n"
-                     "assert(doc.a == nil and doc.nested.x[2] == 2)\n"
-                     "doc.z, whole.a, whole.z = nil, nil, nil\n"
-                     "assert(doc.z == nil)\n"
-                     "same.deep(doc, whole, error)");
-    }
-}
-
-static void test_small_ones_too_are_left_as_they_were(void **state)
-{
-    (void)state;
-    struct stress stress = {.left = -1};
-    lua_State *L = luaL_newstate();
-    stress.alloc = lua_getallocf(L, &stress.context);
-    lua_pushcfunction(L, open_state);
-    assert_int_equal(lua_pcall(L, 0, 0, 0), LUA_OK);
-    lua_register(L, "decode", decode_lazily);
-    run_chunk(L, "small = '{\"a\":1,\"b\":\"a text that is longer than forty bytes, so not "
-                 "interned\",\"nested\":{\"x\":[1,2]},\"c\":[],\"z\":null}'");
-    lua_setallocf(L, stress_alloc, &stress);
-    run_small_short_of_memory(L, &stress, "return doc.b");
-    run_small_short_of_memory(L, &stress, "return doc.nested");
-    run_small_short_of_memory(L, &stress, "return next(doc)");
-    run_small_short_of_memory(L, &stress, "doc.added = 1");
-    run_small_short_of_memory(L, &stress, "doc.a = 1");
-    run_small_short_of_memory(L, &stress, "return json.encode(doc)");
-    lua_setallocf(L, stress.alloc, stress.context);
-    lua_close(L);
-}
-
 /* --- single cases ----------------------------------------------------------------------------- */
-
-/* A document whose field `f` is nested and that has one field before and one behind. */
-#define FIFTY "01234567890123456789012345678901234567890123456789"
-#define FILL                                                                                       \
-    "\"fill\":[[\"" FIFTY "\"],[\"" FIFTY "\"],{\"o\":{\"p\":[\"" FIFTY "\",{\"q\":{}}]}}],"       \
-    "\"more\":{\"a\":[{},{},{},{},{},{},{}],\"b\":\"" FIFTY FIFTY "\","                            \
-    "\"c\":{\"d\":[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]}}"
 
 /* Runs a body on a document; in it `whole` is what msg.data must look like. */
 static void run_on(struct fixture *f, const char *document, const char *body)
@@ -528,25 +304,6 @@ static void test_a_field_that_is_removed_stays_removed(void **state)
            "assert(next(d) == 'last' and next(d, 'last') == nil)");
 }
 
-static void test_what_is_kept_outlives_the_message(void **state)
-{
-    struct fixture *f = *state;
-    open_with(f,
-              "local kept\n"
-              "return { subjects = { '>' }, on_message = function(msg)\n"
-              "  if not kept then kept = msg.data.more mill.state('s').kept = msg.data return end\n"
-              "  assert(#kept.a == 7 and kept.c.d[1][1])\n"
-              "  local all = mill.state('s').kept\n"
-              "  assert(all.s == 1 and #all.fill == 3 and all.fill[3].o.p[2])\n"
-              "end }");
-    const char *text = "{\"s\":1," FILL "}";
-    send_document(f, text, strlen(text), 1);
-    assert_done(f);
-    lua_gc(f->engine->L, LUA_GCCOLLECT);
-    send_document(f, text, strlen(text), 2);
-    assert_done(f);
-}
-
 static void test_a_field_that_is_read_often_is_the_same_each_time(void **state)
 {
     struct fixture *f = *state;
@@ -577,23 +334,6 @@ static void test_a_state_that_holds_data_survives_a_reload(void **state)
     assert_done(f);
 }
 
-/* Of 32 MB; the text beside the value made of it would be too much. */
-static void test_a_payload_that_nearly_fills_the_memory_is_decoded(void **state)
-{
-    struct fixture *f = *state;
-    enum { BLOB = 20 << 20 };
-    char *text = malloc(BLOB + 100);
-    assert_non_null(text);
-    f->options.limits.timeout_ns = 20 * NS_PER_S;
-    int head = snprintf(text, 100, "{\"a\":{\"l\":[[[]],[{}]],\"blob\":\"");
-    memset(text + head, 'x', BLOB);
-    memcpy(text + head + BLOB, "\"}}", 3);
-    open_handler(f, "assert(#msg.data.a.blob == 20 << 20)");
-    send_document(f, text, (size_t)head + BLOB + 3, 1);
-    free(text);
-    assert_done(f);
-}
-
 static void test_next_is_what_pairs_uses(void **state)
 {
     run_body(*state, "local f, t, k = pairs({ 1 }) assert(f == next and t[1] == 1 and k == nil)\n"
@@ -602,22 +342,6 @@ static void test_next_is_what_pairs_uses(void **state)
                      "ok, e = pcall(next, {}, 'nope') assert(not ok and e:find('invalid key'), e)\n"
                      "local t = setmetatable({}, { __pairs = function() return 1, 2, 3 end })\n"
                      "local a, b, c = pairs(t) assert(a == 1 and b == 2 and c == 3)");
-}
-
-/* What a rule keeps of large documents is charged as what it is, not as what it is part of. */
-static void test_keeping_a_small_part_does_not_keep_the_document(void **state)
-{
-    struct fixture *f = *state;
-    open_with(f, "local kept = {}\n"
-                 "return { subjects = { '>' }, on_message = function(msg)\n"
-                 "  kept[#kept + 1] = msg.data.more\n"
-                 "end }");
-    static char text[64 << 10];
-    int size = snprintf(text, sizeof(text), "{\"pad\":\"%060000d\"," FILL "}", 0);
-    for (int i = 0; i < 2000; i++) { /* 120 MB of 32 */
-        send_document(f, text, (size_t)size, 1);
-        assert_done(f);
-    }
 }
 
 static void test_labels_headers_and_options_may_come_from_the_data(void **state)
@@ -713,17 +437,12 @@ int main(void)
         engine_test(test_whatever_a_rule_does_it_cannot_tell),
         engine_test(test_nor_can_it_with_small_documents),
         engine_test(test_a_collection_at_every_allocation_makes_no_difference),
-        cmocka_unit_test(test_memory_that_runs_out_leaves_the_tables_as_they_were),
-        cmocka_unit_test(test_small_ones_too_are_left_as_they_were),
         engine_test(test_of_keys_that_come_again_the_last_one_counts),
         engine_test(test_keys_are_found_however_they_are_spelled),
         engine_test(test_a_field_that_is_removed_stays_removed),
-        engine_test(test_what_is_kept_outlives_the_message),
         engine_test(test_a_field_that_is_read_often_is_the_same_each_time),
         engine_test(test_a_state_that_holds_data_survives_a_reload),
-        engine_test(test_a_payload_that_nearly_fills_the_memory_is_decoded),
         engine_test(test_next_is_what_pairs_uses),
-        engine_test(test_keeping_a_small_part_does_not_keep_the_document),
         engine_test(test_labels_headers_and_options_may_come_from_the_data),
         engine_test(test_labels_that_are_tables_are_refused_though_nobody_has_read_them),
         engine_test(test_headers_that_are_tables_are_refused_though_nobody_has_read_them),
