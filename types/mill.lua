@@ -139,7 +139,7 @@ function kv:delete(key) end
 ---@return string? err
 function kv:keys() end
 
----@alias tidemill.Key string|number
+---@alias tidemill.Key string|number|boolean
 
 ---What a window has counted: `p50`, `p95` and the like are there when `percentiles` asked for them.
 ---@class tidemill.WindowResult
