@@ -169,7 +169,7 @@ lint: setup ## format check, static analysis, shell and Lua lint, the include ru
 	@scripts/setup lint
 	@scripts/lint
 
-bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= PROGRAMS= BATCH= BURN=)
+bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= SECONDS= PROGRAMS= BATCH= BURN=)
 	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/bench/run $(REFERENCES)
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/bench/run $(BENCH_FLAGS)
 
