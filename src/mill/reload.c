@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,9 +152,14 @@ int reload_first(struct reload *reload, struct engine **engines, struct error *e
     return 0;
 }
 
+/*
+ * What the last rules held goes back to the system before the new ones take as much: malloc keeps it
+ * in the arena of the thread that built them, and the next build may be on another.
+ */
 static void build_on_pool(uv_work_t *work)
 {
     struct reload *reload = work->data;
+    malloc_trim(0);
     reload->build_status = build(reload, &reload->error);
 }
 
