@@ -1,7 +1,7 @@
 /*
- * The scenario of a downstream that is in trouble: every reading raises an alert, and for some seconds
- * no alert can be stored, or only few can. Pulling must stop, or keep step, and memory stay flat.
- * Then the trouble ends, and every alert must arrive, once.
+ * The scenario of a downstream that is in trouble: every reading raises an alert, and for some
+ * seconds no alert can be stored, or only few can. Pulling must stop, or keep step, and memory stay
+ * flat. Then the trouble ends, and every alert must arrive, once.
  */
 #include <inttypes.h>
 #include <signal.h>

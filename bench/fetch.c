@@ -3,9 +3,9 @@
  * js_PublishMsgAsync, and a reading is acknowledged when its alert is stored. The fields are picked
  * by hand, no JSON, no Lua, so it shows what the library costs, not the language.
  *
- * With --batch 1, for latency, what is published is also written at once (SetSendAsap): libnats would
- * otherwise gather writes for a millisecond, and Fetch, which waits until it has all it asked for,
- * would make less than a thousand calls per second.
+ * With --batch 1, for latency, what is published is also written at once (SetSendAsap): libnats
+ * would otherwise gather writes for a millisecond, and Fetch, which waits until it has all it asked
+ * for, would make less than a thousand calls per second.
  *
  * natsSubscription_Fetch before libnats 3.9 writes behind its list when more messages wait than are
  * asked for. They can't here: every call asks for the same number, and one call's request is over

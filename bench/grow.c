@@ -142,8 +142,9 @@ int scenario_workers(struct stage *stage, const struct plan *plan, struct error 
 /* --- rules --- */
 
 /*
- * A row with `rules` rules and a stream of its own, so that the rows can take turns. The readings go
- * round over `subjects` subjects, and each rule wants one, the same ones again when there are more rules.
+ * A row with `rules` rules and a stream of its own, so that the rows can take turns. The readings
+ * go round over `subjects` subjects, and each rule wants one, the same ones again when there are
+ * more rules.
  */
 static int make_rules(struct stage *stage, const struct plan *plan, size_t rules, size_t subjects,
                       struct row *row, struct error *err)

@@ -1,8 +1,8 @@
 /*
  * instructions --lua: the version of Lua it runs with.
- * instructions RULES BATCH COUNT: gives messages of a recorded batch to engines, `count` to each, again
- * and again from the batch's first line, and counts what comes out. To be run under callgrind,
- * which counts the instructions of `measured` alone (scripts/bench-instructions).
+ * instructions RULES BATCH COUNT: gives messages of a recorded batch to engines, `count` to each,
+ * again and again from the batch's first line, and counts what comes out. To be run under
+ * callgrind, which counts the instructions of `measured` alone (scripts/bench-instructions).
  *
  * There are several engines because each Lua state hashes its strings with a seed of its own, made
  * from the time and from addresses. With one state the figure moves by half a percent from run to

@@ -5,12 +5,12 @@
 #include "stage.h"
 
 /*
- * How long it takes from a reading's publication to its alert, seen by one connection that publishes
- * readings at an even rate, each of which raises an alert, and subscribes to the alerts.
+ * How long it takes from a reading's publication to its alert, seen by one connection that
+ * publishes readings at an even rate, each of which raises an alert, and subscribes to the alerts.
  *
- * It shares the machine with what it measures, so its own slowness is kept out: the clock starts when
- * a reading is written, not when it was due, and stops when the kernel had the alert for it, not when
- * it came to read it. The first second does not count.
+ * It shares the machine with what it measures, so its own slowness is kept out: the clock starts
+ * when a reading is written, not when it was due, and stops when the kernel had the alert for it,
+ * not when it came to read it. The first second does not count.
  */
 
 enum { LATENCY_RATE = 1000 }; /* readings per second */

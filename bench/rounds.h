@@ -7,8 +7,8 @@
 
 /*
  * What is compared takes turns, once in each round, so that what changes on the machine meanwhile
- * meets all of them. Each round begins with another one: being first, or behind a certain other one,
- * may matter. Ends with the first turn that fails.
+ * meets all of them. Each round begins with another one: being first, or behind a certain other
+ * one, may matter. Ends with the first turn that fails.
  */
 typedef int rounds_turn(void *context, size_t index, int round, struct error *err);
 

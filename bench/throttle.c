@@ -1,8 +1,8 @@
 /*
- * throttle: stands before a stream and makes it slow. What is published on alerts.* goes on to stored.*,
- * with its headers and the reply subject it came with, so many messages per second; so whoever has
- * published it gets the stream's own answer, late. Keeps in memory what has to wait. SIGUSR1: from
- * now on nothing has to.
+ * throttle: stands before a stream and makes it slow. What is published on alerts.* goes on to
+ * stored.*, with its headers and the reply subject it came with, so many messages per second; so
+ * whoever has published it gets the stream's own answer, late. Keeps in memory what has to wait.
+ * SIGUSR1: from now on nothing has to.
  *
  *   throttle nats://ADDRESS:PORT RATE
  */

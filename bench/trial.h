@@ -44,8 +44,9 @@ struct measure {
 };
 
 /*
- * "tidemill", "tidemill-cumulative", "tidemill-cjson", "floor", "fetch", "drain", "drain-cumulative";
- * "tidemill-other" and "tidemill-other-cumulative" are of another build, at $TIDEMILL_OTHER.
+ * "tidemill", "tidemill-cumulative", "tidemill-cjson", "floor", "fetch", "drain",
+ * "drain-cumulative"; "tidemill-other" and "tidemill-other-cumulative" are of another build, at
+ * $TIDEMILL_OTHER.
  */
 bool trial_knows(const char *program);
 
@@ -56,8 +57,8 @@ bool trial_decodes_with_cjson(const char *program);
 bool trial_raises_alerts(const char *program);
 
 /*
- * Starts the program on its durable. Its log is NAME.log in the stage's folder. The durable is created,
- * unless the program does so itself.
+ * Starts the program on its durable. Its log is NAME.log in the stage's folder. The durable is
+ * created, unless the program does so itself.
  */
 int trial_start(struct stage *stage, const struct trial *trial, struct process **process,
                 struct error *err);

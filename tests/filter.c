@@ -1,4 +1,7 @@
-/* Linked into every test program: TEST=pattern in the environment (with * and ?) runs the tests whose names match. */
+/*
+ * Linked into every test program: TEST=pattern in the environment (with * and ?) runs the tests
+ * whose names match.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

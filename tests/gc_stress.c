@@ -5,8 +5,8 @@
  *
  * Linked into unit tests, whose states come from here (the linker's --wrap). The allocator refuses
  * each new object once (it is told its type as the old size); Lua answers with an emergency
- * collection, and asks again. Other blocks are left alone: for a stack, since 5.4.5, and for the box
- * of a luaL_Buffer nobody asks again. No finalizer runs in these collections.
+ * collection, and asks again. Other blocks are left alone: for a stack, since 5.4.5, and for the
+ * box of a luaL_Buffer nobody asks again. No finalizer runs in these collections.
  */
 #include <lua.h>
 #include <stdbool.h>

@@ -12,8 +12,7 @@ struct error {
     char text[512];
 };
 
-/* Writes the message. `err` may be NULL. Always returns -1, so that `return error_set(...)` reads.
- */
+/* Writes the message; `err` may be NULL. Returns -1 always, for `return error_set(...)`. */
 int error_set(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "<formatted>: " in front of the message already there. `err` may be NULL. Returns -1. */

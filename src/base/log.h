@@ -8,9 +8,9 @@
 /*
  * The logger: one line per event on standard error, text for people or JSON for machines. One of
  * the two globals of the program (the other is the metrics registry). Any thread may log; lines
- * never mix. A message is cut at 4 KiB, between two characters. Control characters and bytes that are
- * no UTF-8 are escaped, so that one event is always one line, and valid JSON where that is asked for.
- * What stands before the @ of a URL is written as ***, whoever logs it.
+ * never mix. A message is cut at 4 KiB, between two characters. Control characters and bytes that
+ * are no UTF-8 are escaped, so that one event is always one line, and valid JSON where that is
+ * asked for. What stands before the @ of a URL is written as ***, whoever logs it.
  *
  * Lines of one kind (the same place in the source, component and level) that come in quick
  * succession are folded, once log_limit has said so: the first of an interval are written, the
@@ -43,8 +43,10 @@ enum log_level log_get_level(void);
 /* "debug", "info", "warn" or "error". */
 const char *log_level_name(enum log_level level);
 
-/* Writes what the intervals that are over owe, and what could not be written before. Call it a few
- * times a second. Any thread. */
+/*
+ * Writes what the intervals that are over owe, and what could not be written before. Call it a few
+ * times a second. Any thread.
+ */
 void log_tick(void);
 
 /* Writes what all intervals owe, and waits a second at most for who reads. Before the end. */

@@ -4,8 +4,8 @@
 #include "base/error.h"
 
 /*
- * The URL of a server, "nats://user:password@host:port" or "nats://token@host:port", taken apart. In
- * user, password and token %40 stands for @ and so on, as in any URL. Not left to libnats, which
+ * The URL of a server, "nats://user:password@host:port" or "nats://token@host:port", taken apart.
+ * In user, password and token %40 stands for @ and so on, as in any URL. Not left to libnats, which
  * takes them as they are before version 3.9, and puts a password into its complaint from then on.
  * Pure; any thread.
  */

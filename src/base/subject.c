@@ -103,8 +103,10 @@ static bool is_wildcard(const char *token, char c)
     return token[0] == c && (token[1] == '.' || token[1] == '\0');
 }
 
-/* Steps both over one token. Returns false when either has none left; then *ended says whether
- * both. */
+/*
+ * Steps both over one token. Returns false when either has none left; then *ended says whether
+ * both.
+ */
 static bool next_tokens(const char **a, size_t a_size, const char **b, size_t b_size, bool *ended)
 {
     bool a_last = (*a)[a_size] == '\0';

@@ -384,8 +384,7 @@ uint64_t client_acked(const struct client *client)
 
 int client_subscribe(struct client *client, const char *pattern, struct error *err)
 {
-    /* What a slow terminal may leave lying: beyond it messages are lost, and client_next says so.
-     */
+    /* What a slow terminal may leave lying: beyond it messages are lost; client_next says so. */
     enum { MESSAGES_MAX = 1000000, BYTES_MAX = 256 * 1024 * 1024, PATIENCE_MS = 5000 };
     natsStatus s = natsConnection_SubscribeSync(&client->messages, client->connection, pattern);
     if (s == NATS_OK)

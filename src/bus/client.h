@@ -48,8 +48,7 @@ int client_add_header(struct client *client, const char *name, const char *value
 int client_publish(struct client *client, uint64_t number, const char *subject, const char *payload,
                    size_t size, struct error *err);
 
-/* Waits until every publish is acknowledged, failed, or late; none waits longer than `timeout_ns`.
- */
+/* Waits until every publish is acknowledged, failed or late: none longer than `timeout_ns`. */
 void client_wait(struct client *client);
 
 /* How many were stored so far. */

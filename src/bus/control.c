@@ -177,8 +177,10 @@ void control_close(struct control *control)
     free(control);
 }
 
-/* Puts a new connection in the place of one that libnats has given up. At most once per
- * reconnect_wait. */
+/*
+ * Puts a new connection in the place of one that libnats has given up. At most once per
+ * reconnect_wait.
+ */
 static void replace_closed(struct control *control)
 {
     pthread_rwlock_wrlock(&control->lock);

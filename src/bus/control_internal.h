@@ -24,8 +24,8 @@ natsStatus control_subscribe(struct control *control, natsSubscription **subscri
 unsigned control_generation(const struct control *control);
 
 /*
- * Asks `on_denial` first when the server has denied something, on libnats' thread; it returns whether
- * that was its own. One at a time; NULL: nobody any more, and nobody is being asked then.
+ * Asks `on_denial` first when the server has denied something, on libnats' thread; it returns
+ * whether that was its own. One at a time; NULL: nobody any more, and nobody is being asked then.
  */
 typedef bool control_denied(void *context, const struct denial *denial);
 void control_on_denial(struct control *control, control_denied *on_denial, void *context);

@@ -25,8 +25,8 @@ const char *denial_text(natsConnection *connection, natsStatus status);
 bool denial_read(struct denial *denial, const char *text);
 
 /*
- * Says in one line what is to be allowed. Where only a part of the subject stays the same (an inbox,
- * an acknowledgement), as a pattern. Returns -1.
+ * Says in one line what is to be allowed. Where only a part of the subject stays the same (an
+ * inbox, an acknowledgement), as a pattern. Returns -1.
  */
 int denial_error(const struct denial *denial, struct error *err);
 

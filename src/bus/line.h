@@ -25,8 +25,8 @@ typedef void line_closed(void *context, struct line *line, const char *why);
 
 /*
  * Connects (blocks) with these options, whose event loop and closed callback it sets; counts in
- * `gate` until its last callback is over. `loop` is the calling thread's. On failure `*line` is NULL
- * and nothing is called back.
+ * `gate` until its last callback is over. `loop` is the calling thread's. On failure `*line` is
+ * NULL and nothing is called back.
  */
 natsStatus line_open(struct line **line, natsOptions *options, uv_loop_t *loop,
                      struct closed_gate *gate, line_closed *on_closed, void *context);

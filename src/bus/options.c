@@ -33,8 +33,7 @@ static int64_t milliseconds(int64_t ns)
     return ms < 1 ? 1 : ms;
 }
 
-/* What libnats knows of this thread's last error, without "(file.c:123): " in front; "" if nothing.
- */
+/* What libnats knows of this thread's last error, without "(file.c:123): " in front, or "". */
 static const char *last_detail(void)
 {
     const char *detail = nats_GetLastError(NULL);
@@ -70,8 +69,8 @@ static int check_readable(const char *key, const char *path, struct error *err)
 }
 
 /*
- * Signs the server's nonce. Not left to libnats, which takes the white space around a seed for a part
- * of it.
+ * Signs the server's nonce. Not left to libnats, which takes the white space around a seed for a
+ * part of it.
  */
 static natsStatus sign_nonce(char **error_text, unsigned char **signature, int *signature_size,
                              const char *nonce, void *path)
@@ -183,9 +182,9 @@ static int set_tls(natsOptions *options, const struct tls_config *tls, struct er
 }
 
 /*
- * The urls of the configuration as libnats gets them. Credentials that all urls share, which is when
- * one person wrote them, become options. Others stay in their urls, where libnats reads percent
- * encoding from 3.9 on.
+ * The urls of the configuration as libnats gets them. Credentials that all urls share, which is
+ * when one person wrote them, become options. Others stay in their urls, where libnats reads
+ * percent encoding from 3.9 on.
  */
 struct servers {
     size_t count;

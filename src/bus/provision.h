@@ -14,8 +14,10 @@
  * functions block (some seconds at most); any thread but a worker's loop.
  */
 
-/* Creates the stream when it is missing; one that differs is left alone and its differences are
- * logged. */
+/*
+ * Creates the stream when it is missing; one that differs is left alone and its differences are
+ * logged.
+ */
 int provision_stream(struct control *control, const struct stream_config *stream,
                      struct error *err);
 

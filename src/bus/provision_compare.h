@@ -50,8 +50,9 @@ char *consumer_update_body(const struct source_config *source, const char *info,
 
 /*
  * Whether the stream of a STREAM.INFO reply can have cumulative acks. The server takes a pending
- * message that leaves the stream for an ack of it, and with that of all below: where single messages
- * leave before older ones, some would be lost. Returns 0, or -1 with the reason and what to do.
+ * message that leaves the stream for an ack of it, and with that of all below: where single
+ * messages leave before older ones, some would be lost. Returns 0, or -1 with the reason and what
+ * to do.
  */
 int stream_check_cumulative(const char *info, size_t size, struct error *err);
 

@@ -10,11 +10,11 @@
 
 /*
  * NATS' own service discovery (ADR-32): this process answers $SRV.PING, $SRV.INFO and $SRV.STATS,
- * each also with .<name> and .<name>.<id>, as `nats micro` asks them. The id is drawn at open and is
- * this process' own. It only tells about the work: nothing can be asked of an endpoint this way.
+ * each also with .<name> and .<name>.<id>, as `nats micro` asks them. The id is drawn at open and
+ * is this process' own. It only tells about the work: nothing can be asked of an endpoint this way.
  *
- * It lives on the control connection. Where the user may not subscribe to $SRV.>, or not publish the
- * answers, one line says so, and the rest goes on.
+ * It lives on the control connection. Where the user may not subscribe to $SRV.>, or not publish
+ * the answers, one line says so, and the rest goes on.
  *
  * Threads: service_open, _tick and _close on one; the host is asked on a thread of libnats'.
  */
@@ -30,8 +30,10 @@ struct service_endpoint {
     char last_error[256]; /* "": none */
 };
 
-/* Who knows the figures. Metadata and data are JSON objects; metadata holds strings and never
- * changes. */
+/*
+ * Who knows the figures. Metadata and data are JSON objects; metadata holds strings and never
+ * changes.
+ */
 struct service_host {
     void *context;
     size_t endpoint_count;

@@ -85,7 +85,10 @@ void wire_free(struct wire_message *message)
 /* A number of so many digits fits into 64 bits, whatever they are. */
 enum { DIGITS_SURE = 19, ACK_NUMBERS = 5 };
 
-/* Reads the decimal number at `at`. Returns its end, or NULL where there is none or it is too large. */
+/*
+ * Reads the decimal number at `at`. Returns its end, or NULL where there is none or it is too
+ * large.
+ */
 static const char *take_number(const char *at, uint64_t *out)
 {
     const char *start = at;
@@ -139,7 +142,9 @@ static const char *take_ack(const char *at, struct ack_subject *out)
     return at;
 }
 
-/* The first form ends with the last number; the second one has two tokens before, and any behind. */
+/*
+ * The first form ends with the last number; the second one has two tokens before, and any behind.
+ */
 int ack_subject_parse(const char *reply, struct ack_subject *out)
 {
     static const char prefix[] = "$JS.ACK.";

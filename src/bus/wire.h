@@ -52,10 +52,9 @@ int ack_subject_parse(const char *reply, struct ack_subject *out);
 
 /* What a message on a pull's inbox says when it carries no user data. */
 enum pull_status {
-    PULL_STATUS_NONE,      /* a user's message */
-    PULL_STATUS_HEARTBEAT, /* 100: the consumer lives */
-    PULL_STATUS_ENDED, /* 404, 408, 409 Batch Completed...: this request ended, `pending` left over
-                        */
+    PULL_STATUS_NONE,        /* a user's message */
+    PULL_STATUS_HEARTBEAT,   /* 100: the consumer lives */
+    PULL_STATUS_ENDED,       /* 404, 408, 409 Batch Completed...: this one ended, `pending` left */
     PULL_STATUS_ALL_ENDED,   /* 409 Leadership Change, Server Shutdown: every request is gone */
     PULL_STATUS_TOO_MANY,    /* 409 Exceeded MaxWaiting */
     PULL_STATUS_LIMIT,       /* 409 Exceeded MaxRequestBatch and the like: ask for less */

@@ -28,8 +28,10 @@ struct connect_flags {
     "  --user U           with --password P\n"                                                     \
     "  --ca FILE          use TLS and trust these certificates\n"
 
-/* Fills `config`, whose strings stay those of the flags and the environment; free with the one
- * below. */
+/*
+ * Fills `config`, whose strings stay those of the flags and the environment; free with the one
+ * below.
+ */
 int connect_flags_config(const struct connect_flags *flags, struct nats_config *config,
                          struct error *err);
 void connect_flags_free(struct nats_config *config);

@@ -11,8 +11,8 @@
 #include "bus/wire.h"
 
 /*
- * The dead letters of a server as `tidemill dead` reads them: what mill/dead_letter.h wrote, message
- * by message, in the order in which they came, each named by its sequence in their stream.
+ * The dead letters of a server as `tidemill dead` reads them: what mill/dead_letter.h wrote,
+ * message by message, in the order in which they came, each named by its sequence in their stream.
  */
 
 struct dead_letters {

@@ -7,7 +7,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* What is to go is looked up first: only that is removed, whatever arrives while somebody decides. */
+/*
+ * What is to go is looked up first: only that is removed, whatever arrives while somebody decides.
+ */
 
 struct purge {
     struct dead_letters *letters;

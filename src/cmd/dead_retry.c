@@ -10,9 +10,9 @@
 
 /*
  * Each letter is published to the subject of its input, and removed when a stream has said that it
- * stored it; many are under way at a time, in their order. Its Nats-Msg-Id is made of where and when
- * the dead letter was stored: another than the input's own, which the stream may still know, and
- * the same one when this is done again after it broke off between the two steps.
+ * stored it; many are under way at a time, in their order. Its Nats-Msg-Id is made of where and
+ * when the dead letter was stored: another than the input's own, which the stream may still know,
+ * and the same one when this is done again after it broke off between the two steps.
  */
 
 struct retry {

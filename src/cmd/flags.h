@@ -19,8 +19,10 @@ struct flag_list {
     size_t count;
 };
 
-/* Exactly one of the pointers is set, and says what the flag takes. Untouched when it does not
- * come. */
+/*
+ * Exactly one of the pointers is set, and says what the flag takes. Untouched when it does not
+ * come.
+ */
 struct flag {
     const char *name;       /* "--config" */
     const char *short_name; /* "-c", or NULL */

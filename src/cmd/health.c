@@ -1,5 +1,4 @@
-/* tidemill health: asks a running tidemill's /readyz, for container health checks and for people.
- */
+/* tidemill health: asks a running tidemill's /readyz, for container health checks and people. */
 
 #include <poll.h>
 #include <stdbool.h>
@@ -47,8 +46,10 @@ static int exchange(int fd, char *answer, size_t room, int64_t deadline_ns, stru
     return 0;
 }
 
-/* The status of /readyz there, the body in `*body` (a place in `answer`); -1 when there is no
- * answer. */
+/*
+ * The status of /readyz there, the body in `*body` (a place in `answer`); -1 when there is no
+ * answer.
+ */
 static int ask(const struct address *address, char *answer, size_t room, const char **body,
                struct error *err)
 {

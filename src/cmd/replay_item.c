@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- JSON with its keys in order ---
- *
- * Lua tables have no order, and each engine has another one: the same table may come as {"a":1,"b":2}
- * and as {"b":2,"a":1}. The text is valid here.
+/* --- JSON with its keys in order -------------------------------------------------------------- */
+
+/*
+ * Lua tables have no order, and each engine has another one: the same table may come as
+ * {"a":1,"b":2} and as {"b":2,"a":1}. The text is valid here.
  */
 
 struct span {

@@ -6,7 +6,9 @@
 
 #include "base/error.h"
 
-/* The test files that `tidemill test` runs, sorted, and whether a Lua file near them has changed. */
+/*
+ * The test files that `tidemill test` runs, sorted, and whether a Lua file near them has changed.
+ */
 
 struct test_files {
     char **paths;
@@ -15,8 +17,8 @@ struct test_files {
 };
 
 /*
- * Adds a file, or the *_test.lua files in a directory and the folders in it; hidden names are passed
- * over. Returns 0 or -1. The caller frees with test_files_free in both cases.
+ * Adds a file, or the *_test.lua files in a directory and the folders in it; hidden names are
+ * passed over. Returns 0 or -1. The caller frees with test_files_free in both cases.
  */
 int test_files_add(struct test_files *files, const char *path, struct error *err);
 

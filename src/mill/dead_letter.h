@@ -17,12 +17,13 @@
  *
  * The message's own headers go along untouched, except that those the server acts upon (Nats-...)
  * are renamed to Tidemill-Original-Nats-..., so that the dead letter's own Nats-Msg-Id holds. That
- * id is
- * `<stream>:<sequence>:<durable>:dead`: stored once, however often we die before the term.
+ * id is `<stream>:<sequence>:<durable>:dead`: stored once, however often we die before the term.
  */
 
-/* Sends it through the outbox with `&delivery->dead_letter` as token. Returns -1 when memory runs
- * out. */
+/*
+ * Sends it through the outbox with `&delivery->dead_letter` as token. Returns -1 when memory runs
+ * out.
+ */
 int dead_letter_send(struct outbox *outbox, const char *root, const char *rules_version,
                      struct delivery *delivery, int64_t now_ns, struct error *err);
 

@@ -68,8 +68,7 @@ struct failure {
     char *traceback; /* NULL: none */
 };
 
-/* One rule's work on one delivery. It is the token of the engine's call and of the outbox' entries.
- */
+/* One rule's work on one delivery: the token of the engine's call and of the outbox' entries. */
 struct run {
     struct delivery *delivery;
     struct generation *generation;
@@ -118,23 +117,27 @@ struct delivery {
 struct delivery *delivery_new(struct source *source, struct wire_message *message,
                               const struct ack_subject *ack, int64_t now_ns);
 
-/* Makes room for `count` runs, zeroed but for `delivery`; run_count is the caller's. Returns 0 or
- * -1. */
+/*
+ * Makes room for `count` runs, zeroed but for `delivery`; run_count is the caller's. Returns 0 or
+ * -1.
+ */
 int delivery_make_runs(struct delivery *delivery, size_t count);
 
-/* To be tried again here: counts as one more delivery of which nothing is known yet. Its runs must
- * have let their generations go. */
+/*
+ * To be tried again here: counts as one more delivery of which nothing is known yet. Its runs must
+ * have let their generations go.
+ */
 void delivery_again(struct delivery *delivery);
 
 /*
- * The tries that max_deliver limits: the deliveries; with cumulative acks, where also what is settled
- * may be delivered again, the tries in this process.
+ * The tries that max_deliver limits: the deliveries; with cumulative acks, where also what is
+ * settled may be delivered again, the tries in this process.
  */
 uint64_t delivery_tries(const struct delivery *delivery);
 
 /*
- * Whether it has come so often without ever being settled that no rule is to see it any more: it may
- * be what kills the process. With cumulative acks that takes DELIVERY_CUMULATIVE_FACTOR times
+ * Whether it has come so often without ever being settled that no rule is to see it any more: it
+ * may be what kills the process. With cumulative acks that takes DELIVERY_CUMULATIVE_FACTOR times
  * max_deliver deliveries, since what is settled comes again, too, when a process dies.
  */
 enum { DELIVERY_CUMULATIVE_FACTOR = 4 };

@@ -21,9 +21,9 @@
  *
  * `covered` grows in three ways only:
  *
- *   - The message behind `covered`, the very next sequence, is in the ledger. In a stream of which the
- *     consumer takes every message that is all it needs; where sequences are left out, since they
- *     are deleted or filtered away, these help over the gaps:
+ *   - The message behind `covered`, the very next sequence, is in the ledger. In a stream of which
+ *     the consumer takes every message that is all it needs; where sequences are left out, since
+ *     they are deleted or filtered away, these help over the gaps:
  *   - The server is asked (CONSUMER.INFO). P messages were pending, none above the sequence D. All
  *     entries up to D, but those at or below the server's own floor, are among them; so when there
  *     are P, they are all of them, and D is covered. An entry whose message has left the stream
@@ -44,11 +44,11 @@
  * that of the first delivery of everything above S: the server ignores the ack, or later a nak,
  * otherwise (processAckMsg and processNak in its consumer.go).
  *
- * The sequence at which nats-server 2.9 looks for new messages may slip back by one (when what comes
- * again meets the request of somebody who is gone). Then D is too low: what has arrived before the
- * answer was given is known better. And a message may be delivered anew that its floor has passed:
- * it stays pending, and no ack removes it before a restart. Such ghosts are told by the numbers of
- * their deliveries, and are counted with the pending messages.
+ * The sequence at which nats-server 2.9 looks for new messages may slip back by one (when what
+ * comes again meets the request of somebody who is gone). Then D is too low: what has arrived
+ * before the answer was given is known better. And a message may be delivered anew that its floor
+ * has passed: it stays pending, and no ack removes it before a restart. Such ghosts are told by the
+ * numbers of their deliveries, and are counted with the pending messages.
  *
  * Pure; no clock, no memory beyond the ledger, which grows up to a limit. Cheap when messages come
  * and are settled about in order.
@@ -121,8 +121,8 @@ void floor_told_stream(struct floor *floor, uint64_t first_sequence);
 void floor_unanswered(struct floor *floor);
 
 /*
- * Calls `visit` for each sequence up to which the server has delivered and of which nothing has come
- * here for two answers: once after each doubt, and not for more than `most` of them.
+ * Calls `visit` for each sequence up to which the server has delivered and of which nothing has
+ * come here for two answers: once after each doubt, and not for more than `most` of them.
  */
 typedef void floor_visit(void *context, uint64_t sequence, uint64_t number);
 void floor_visit_missing(struct floor *floor, size_t most, floor_visit *visit, void *context);

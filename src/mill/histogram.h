@@ -23,8 +23,10 @@ struct histogram {
     atomic_ullong buckets[HISTOGRAM_BUCKETS];
 };
 
-/* Counts a time; one below zero (two clocks that differ) is 0. Inline: the search mostly ends at
- * once, and it is done for every message. */
+/*
+ * Counts a time; one below zero (two clocks that differ) is 0. Inline: the search mostly ends at
+ * once, and it is done for every message.
+ */
 static inline void histogram_observe(struct histogram *histogram,
                                      const struct histogram_bounds *bounds, int64_t ns)
 {

@@ -16,7 +16,7 @@ enum {
     CLOCK_EVERY = 32         /* messages that no rule wants: then the clock is looked at */
 };
 
-#define SLICE_NS          (4 * NS_PER_MS) /* of work in one round, so that timers and acks keep pace */
+#define SLICE_NS          (4 * NS_PER_MS) /* of work a round, so that timers and acks keep pace */
 #define PULL_EXPIRES_NS   (30 * NS_PER_S)
 #define PULL_HEARTBEAT_NS NS_PER_S /* twice that, and a dead request or consumer is noticed */
 #define CONFIRM_WAIT_NS   (2 * NS_PER_S)
@@ -215,8 +215,7 @@ static struct delivery *dequeue(struct pipeline *pipeline)
     return delivery;
 }
 
-/* The same message again while the first copy is still being worked on: keep its newer ack subject.
- */
+/* The same message again while the first copy is still worked on: keep its newer ack subject. */
 static void merge(struct pipeline *pipeline, struct delivery *delivery,
                   struct wire_message *message, int64_t now_ns)
 {
@@ -356,8 +355,10 @@ static void end_retired(struct pipeline *pipeline, int64_t now_ns)
     }
 }
 
-/* What the clock asks for. Runs after the arrivals were taken, so that a slow round looks like no
- * silence. */
+/*
+ * What the clock asks for. Runs after the arrivals were taken, so that a slow round looks like no
+ * silence.
+ */
 static void on_tick(struct pipeline *pipeline, int64_t now_ns)
 {
     pipeline->tick_due = false;

@@ -57,8 +57,10 @@ void pipeline_engine_options(struct pipeline *pipeline, struct engine_options *o
 /* Before pipeline_attach: whether the server understands `+TERM reason` (settle.h). */
 void pipeline_set_term_reasons(struct pipeline *pipeline, bool term_reasons);
 
-/* Begins: opens the pulls and the outbox on a link. The engine passes to the pipeline, also on
- * failure. */
+/*
+ * Begins: opens the pulls and the outbox on a link. The engine passes to the pipeline, also on
+ * failure.
+ */
 int pipeline_attach(struct pipeline *pipeline, struct link *link, struct engine *engine,
                     struct error *err);
 
@@ -71,8 +73,10 @@ void pipeline_detach(struct pipeline *pipeline);
  */
 bool pipeline_round(struct pipeline *pipeline);
 
-/* A few times a second: deadlines, +WPI, retired generations. Only marks them due; the next round
- * acts. */
+/*
+ * A few times a second: deadlines, +WPI, retired generations. Only marks them due; the next round
+ * acts.
+ */
 void pipeline_tick(struct pipeline *pipeline);
 
 /* When the engine's next timer is due, clock_monotonic_ns; -1: none, or timers wait for room. */
@@ -102,8 +106,7 @@ void pipeline_restart_pull(struct pipeline *pipeline, unsigned source, bool repl
 /* Carries the rules' state into `engine` as a trial: whether a swap would work. */
 int pipeline_try_swap(struct pipeline *pipeline, struct engine *engine, struct error *err);
 
-/* Swaps `engine` in, between two messages. The pipeline owns it from here. -1: it was not swapped.
- */
+/* Swaps `engine` in, between two messages. The pipeline owns it from here. -1: not swapped. */
 int pipeline_swap(struct pipeline *pipeline, struct engine *engine, struct error *err);
 
 /* Asks for nothing more; what has arrived is still worked on. */
@@ -115,8 +118,7 @@ bool pipeline_unsubscribed(const struct pipeline *pipeline);
 /* Ends the rules' timers and runs their on_unload: the end, once pipeline_idle. */
 void pipeline_unload(struct pipeline *pipeline);
 
-/* Gives back what no rule has seen and ends the handlers that wait (shutdown's patience is over).
- */
+/* Gives back what no rule has seen and ends handlers that wait (shutdown's patience is over). */
 void pipeline_give_up(struct pipeline *pipeline);
 
 /* The last thing to be sent: acks that have waited. */

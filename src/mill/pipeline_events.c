@@ -1,6 +1,6 @@
 /*
- * What the pipeline is told from outside: by the link (nobody heard, denied, connected again), and by
- * recovery, when a consumer or its stream was made anew.
+ * What the pipeline is told from outside: by the link (nobody heard, denied, connected again), and
+ * by recovery, when a consumer or its stream was made anew.
  */
 #include "mill/pipeline_internal.h"
 

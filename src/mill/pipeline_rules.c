@@ -503,8 +503,7 @@ int pipeline_try_swap(struct pipeline *pipeline, struct engine *engine, struct e
     return engine_carry_state(engine, pipeline->current->engine, err);
 }
 
-/* A call that never started on the old rules runs on the new ones, when they still have its rule.
- */
+/* A call that never started on the old rules runs on the new ones, if they still have its rule. */
 static void requeue(void *context, const char *rule, const struct input *input, void *token)
 {
     struct pipeline *pipeline = context;

@@ -22,8 +22,10 @@ struct progress;
 struct progress *progress_new(void); /* NULL: out of memory */
 void progress_free(struct progress *progress);
 
-/* `source` numbers the durable; `rule` has succeeded with the message. Out of memory: not
- * remembered. */
+/*
+ * `source` numbers the durable; `rule` has succeeded with the message. Out of memory: not
+ * remembered.
+ */
 void progress_note(struct progress *progress, unsigned source, uint64_t sequence, const char *rule);
 
 bool progress_has(struct progress *progress, unsigned source, uint64_t sequence, const char *rule);

@@ -10,9 +10,9 @@
 #include "rules/engine.h"
 
 /*
- * A rehearsal: rules run on stored messages, as if it were then. Its clock stands at a moment of the
- * past and is moved by hand; timers and mill.sleep follow it. Nothing leaves: what handlers decide
- * is told to the owner, and mill.request and mill.kv answer that they are not available.
+ * A rehearsal: rules run on stored messages, as if it were then. Its clock stands at a moment of
+ * the past and is moved by hand; timers and mill.sleep follow it. Nothing leaves: what handlers
+ * decide is told to the owner, and mill.request and mill.kv answer that they are not available.
  *
  * One thread.
  */

@@ -33,8 +33,8 @@ void rule_book_free(struct rule_book *book);          /* NULL is fine */
 struct rule_counters *rule_book_counters(struct rule_book *book, const char *rule, size_t worker);
 
 /*
- * Reading: rows 0 .. rule_book_count() - 1, which never change their place. Row 0 is the overflow's:
- * its name is NULL while no rule counts there.
+ * Reading: rows 0 .. rule_book_count() - 1, which never change their place. Row 0 is the
+ * overflow's: its name is NULL while no rule counts there.
  */
 size_t rule_book_count(const struct rule_book *book);
 const char *rule_book_name(const struct rule_book *book, size_t row);

@@ -25,8 +25,8 @@ static void answer(struct settler *settler, struct delivery *delivery, const cha
 
 /*
  * Sets an ack aside for settle_flush; when there is no room for that, sends it now. It is an empty
- * message, which the server takes as it takes +ACK (processAck in its consumer.go), and for which it
- * need not keep a payload: a twentieth of its time per message.
+ * message, which the server takes as it takes +ACK (processAck in its consumer.go), and for which
+ * it need not keep a payload: a twentieth of its time per message.
  */
 static void answer_ack(struct settler *settler, struct delivery *delivery)
 {

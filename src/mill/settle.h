@@ -19,9 +19,9 @@
  *   AGAIN   -NAK with a delay, until max_deliver; then as REJECT
  *   REJECT  the dead letter is sent; when it is stored +TERM, when it cannot be stored -NAK
  *
- * With cumulative acks nothing is sent for a single message: what would get an ack or +TERM is settled
- * (cumulative.h), what would get -NAK waits here for its next try (retries.h); while the worker
- * drains it is given back all the same.
+ * With cumulative acks nothing is sent for a single message: what would get an ack or +TERM is
+ * settled (cumulative.h), what would get -NAK waits here for its next try (retries.h); while the
+ * worker drains it is given back all the same.
  *
  * Acks leave together at the end of a round, after what the round has published: the server works
  * fastest on many of one kind. settle_flush sends them; the wire messages must live until then.

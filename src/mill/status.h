@@ -7,8 +7,8 @@
 #include "ops/health.h"
 
 /*
- * The tally for people: the sections `sources`, `workers` and `rules` of /status, and the lines that
- * SIGUSR1 leaves in the log.
+ * The tally for people: the sections `sources`, `workers` and `rules` of /status, and the lines
+ * that SIGUSR1 leaves in the log.
  *
  * Threads: status_open and status_close on the supervisor's; status_log on any.
  */

@@ -281,8 +281,7 @@ static void log_status(const struct supervisor *supervisor)
 
 /* --- the clock --- */
 
-/* A handler that the engine's own limits could not stop: the process ends, the message comes back.
- */
+/* A handler that the engine's limits could not stop: the process ends, the message comes back. */
 static void watch_handlers(struct supervisor *supervisor)
 {
     int64_t now_ns = clock_monotonic_ns();

@@ -16,8 +16,10 @@
  * answers signals.
  */
 
-/* Returns the exit status: 0 stopped as asked, 1 a fault while running, 2 rules that cannot be
- * loaded. */
+/*
+ * Returns the exit status: 0 stopped as asked, 1 a fault while running, 2 rules that cannot be
+ * loaded.
+ */
 int supervisor_run(const struct config *config);
 
 #endif

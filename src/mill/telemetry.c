@@ -1,7 +1,7 @@
 /*
  * What a metric is called and where it comes from stands in tables. The series of sources and
- * workers are made when it is opened, at 0, so that the first of anything is an increase; those of a
- * rule when it is first seen. Their handles are kept: a scrape looks nothing up.
+ * workers are made when it is opened, at 0, so that the first of anything is an increase; those of
+ * a rule when it is first seen. Their handles are kept: a scrape looks nothing up.
  */
 #include "mill/telemetry.h"
 

@@ -7,8 +7,7 @@
 
 /*
  * Where the HTTP server listens and where to ask it: "127.0.0.1:9180", "localhost:9180",
- * "[::1]:9180", or
- * ":9180". Any thread; sockets are close-on-exec.
+ * "[::1]:9180", or ":9180". Any thread; sockets are close-on-exec.
  */
 
 enum { ADDRESS_HOST_MAX = 256 };

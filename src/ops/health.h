@@ -34,8 +34,10 @@ void health_ok(struct health *health, const char *check);
 void health_failed(struct health *health, const char *check, const char *reason, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* A reload, the first load included, has put rules of this version to work; or it has changed
- * nothing. */
+/*
+ * A reload, the first load included, has put rules of this version to work; or it has changed
+ * nothing.
+ */
 void health_reloaded(struct health *health, const char *rules_version);
 void health_reload_failed(struct health *health, const char *error);
 
@@ -52,8 +54,8 @@ void health_remove_section(struct health *health, const char *name);
 
 /*
  * The page of /readyz: "ready", or one line "<check>: <reason>" for each check that failed; then,
- * after the first load, a line "rules: ..." on the last reload. NUL-terminated, to be freed; NULL when memory is short. `ready` gets what health_ready would have
- * said.
+ * after the first load, a line "rules: ..." on the last reload. NUL-terminated, to be freed; NULL
+ * when memory is short. `ready` gets what health_ready would have said.
  */
 char *health_render_ready(struct health *health, bool *ready);
 

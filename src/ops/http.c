@@ -1,7 +1,7 @@
 /*
  * One thread of libmicrohttpd's serves all. A client that comes to no end (it sends a byte now and
- * then) would keep its place for ever, and a number of them would keep out the health check. So when
- * places run short, the connection that was opened first is cut: whoever asks now is answered.
+ * then) would keep its place for ever, and a number of them would keep out the health check. So
+ * when places run short, the connection that was opened first is cut: whoever asks now is answered.
  */
 #include "ops/http.h"
 

@@ -12,8 +12,8 @@
  *   /readyz   200, or 503 with one reason per line (ops/health.h)
  *   /status   one JSON object
  *
- * It has one thread of its own and bounded connections; it drops idle ones, and the oldest when there
- * are too many. It only reads: nothing that is asked of it changes the process.
+ * It has one thread of its own and bounded connections; it drops idle ones, and the oldest when
+ * there are too many. It only reads: nothing that is asked of it changes the process.
  */
 
 struct http;

@@ -138,8 +138,10 @@ static void free_series(struct series *series, enum kind kind)
     free(series);
 }
 
-/* A value that is missing is "", one that is too long is cut; the values may be fewer than the
- * labels. */
+/*
+ * A value that is missing is "", one that is too long is cut; the values may be fewer than the
+ * labels.
+ */
 static struct series *new_series(const struct metric *metric, const char *const *values)
 {
     struct series *series = calloc(1, sizeof(*series));

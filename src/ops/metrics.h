@@ -75,11 +75,15 @@ void metric_info(struct metric *metric, const char *const *values);
 /* Adds `n`; less than zero or not a number: nothing, as a counter never goes back. */
 void metric_counter_add(struct metric_counter *counter, double n);
 
-/* For what is counted elsewhere and copied at the time of a scrape. Only one thread may set a
- * counter. */
+/*
+ * For what is counted elsewhere and copied at the time of a scrape. Only one thread may set a
+ * counter.
+ */
 void metric_counter_set(struct metric_counter *counter, double total);
 
-/* The same for a histogram: `buckets` has one more than it has bounds, each the count of its own. */
+/*
+ * The same for a histogram: `buckets` has one more than it has bounds, each the count of its own.
+ */
 void metric_histogram_set(struct metric_histogram *histogram, const uint64_t *buckets, double sum);
 
 void metric_gauge_set(struct metric_gauge *gauge, double value);
@@ -100,8 +104,10 @@ void metrics_remove_gather(void (*gather)(void *context), void *context);
 /* The whole page, NUL-terminated, to be freed; its size in `size`. NULL when memory is short. */
 char *metrics_render(size_t *size);
 
-/* Forgets all. No handle, and no other thread, may use the registry any more. For tests and the
- * end. */
+/*
+ * Forgets all. No handle, and no other thread, may use the registry any more. For tests and the
+ * end.
+ */
 void metrics_close(void);
 
 #endif

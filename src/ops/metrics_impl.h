@@ -1,8 +1,7 @@
 #ifndef TIDEMILL_OPS_METRICS_IMPL_H
 #define TIDEMILL_OPS_METRICS_IMPL_H
 
-/* What the registry (metrics.c) and its text form (metrics_text.c) share. Nobody else includes it.
- */
+/* What the registry (metrics.c) and its text form (metrics_text.c) share. Nobody else has it. */
 
 #include <stdatomic.h>
 #include <stdbool.h>

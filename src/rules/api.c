@@ -23,8 +23,7 @@
 static const double WAIT_SECONDS_MAX = 1e9;
 static const double REQUEST_SECONDS = 5; /* when the rule does not say */
 
-/* --- arguments: all LJMP
- * --------------------------------------------------------------------------- */
+/* --- arguments: all LJMP ---------------------------------------------------------------------- */
 
 const char *api_check_subject(lua_State *L, int index, const char *what)
 {
@@ -79,8 +78,7 @@ static int64_t check_seconds(lua_State *L, int index, const char *what, double o
     return (int64_t)(seconds * 1e9);
 }
 
-/* --- waiting: all LJMP
- * ----------------------------------------------------------------------------- */
+/* --- waiting: all LJMP ------------------------------------------------------------------------ */
 
 static int mill_sleep(lua_State *L)
 {
@@ -135,8 +133,7 @@ static int mill_now(lua_State *L)
     return 1;
 }
 
-/* --- the log: all LJMP
- * ------------------------------------------------------------------------------ */
+/* --- the log: all LJMP ------------------------------------------------------------------------ */
 
 /* Pushes a value as people read it: a table as JSON when it can be. */
 static void push_readable(lua_State *L, int index)
@@ -205,8 +202,7 @@ int api_print(lua_State *L)
     return log_arguments(L, LOG_LEVEL_INFO);
 }
 
-/* --- the table
- * -------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static const luaL_Reg log_functions[] = {{"debug", log_at_debug},
                                          {"info", log_at_info},

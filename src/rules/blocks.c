@@ -1,6 +1,7 @@
 /*
  * A size here is what malloc can give in one of its chunks: 24 bytes, and 16 more for each next one
- * (glibc, 64 bit). Blocks are always asked for in whole sizes, so any of a size can serve for another.
+ * (glibc, 64 bit). Blocks are always asked for in whole sizes, so any of a size can serve for
+ * another.
  */
 #include "rules/blocks.h"
 

@@ -26,8 +26,8 @@ struct blocks { /* all zero: nothing kept */
 };
 
 /*
- * As realloc, but the caller says the old size; `block` may be NULL, then it is 0. NULL: there is no
- * memory, the block is as it was. `new_size` is not 0.
+ * As realloc, but the caller says the old size; `block` may be NULL, then it is 0. NULL: there is
+ * no memory, the block is as it was. `new_size` is not 0.
  */
 void *blocks_resize(struct blocks *blocks, void *block, size_t old_size, size_t new_size);
 

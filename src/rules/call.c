@@ -186,8 +186,7 @@ static int describe(lua_State *L)
     return 0;
 }
 
-/* Gives the call a place for its words. Returns NULL, and sets a constant, when there is no memory.
- */
+/* Gives the call a place for its words. Returns NULL, and sets a constant, when memory is short. */
 static struct failure *failure_of(struct call *call)
 {
     if (call->failure == NULL)
@@ -199,8 +198,10 @@ static struct failure *failure_of(struct call *call)
     return call->failure;
 }
 
-/* Sets the verdict, if there is none yet. `format` may be NULL: an end that needs no words. It takes
- * the place of an error that nobody caught, when a pending __close gives it. */
+/*
+ * Sets the verdict, if there is none yet. `format` may be NULL: an end that needs no words. It
+ * takes the place of an error that nobody caught, when a pending __close gives it.
+ */
 static void vjudge(struct call *call, lua_State *L, enum outcome outcome, enum cause cause,
                    const char *format, va_list args)
 {
@@ -264,8 +265,7 @@ static void reset_thread(lua_State *thread)
     lua_settop(thread, 0); /* */
 }
 
-/* The coroutine is over, one way or another: finds the verdict and makes the coroutine fit for
- * reuse. */
+/* The coroutine is over, one way or another: finds the verdict and makes it fit for reuse. */
 static void settle(struct call *call, int status)
 {
     struct limits *limits = &call->engine->limits;
@@ -556,8 +556,8 @@ void call_check(lua_State *L, int status)
     if (engine->current == NULL || !engine->current->ended)
         return;
     /*
-     * Past a limit there is a shorter way than from one pcall to the next: each of these steps looks
-     * at the whole stack, and a hundred thousand pcalls take half a minute. resume() and the
+     * Past a limit there is a shorter way than from one pcall to the next: each of these steps
+     * looks at the whole stack, and a hundred thousand pcalls take half a minute. resume() and the
      * sandbox's coroutine.resume take a yield of an ended call as its end. (What closes a coroutine
      * does not.)
      */

@@ -65,8 +65,10 @@ static int message_under_way(lua_State *L)
     return 2;
 }
 
-/* embedded(name): what the module returned, one instance per rule. Upvalue 1: the environment of
- * the helpers of this rule. LJMP. */
+/*
+ * embedded(name): what the module returned, one instance per rule. Upvalue 1: the environment of
+ * the helpers of this rule. LJMP.
+ */
 static int push_module(lua_State *L)
 {
     const struct source *source = find(luaL_checkstring(L, 1));

@@ -45,8 +45,7 @@ void engine_wake_at(struct engine *engine, struct moment *moment, int64_t at_ns)
     timers_add(&engine->timers, moment, at_ns);
 }
 
-/* --- opening and closing
- * -------------------------------------------------------------------------- */
+/* --- opening and closing ---------------------------------------------------------------------- */
 
 /* Everything that is made once per state. LJMP. */
 static int open_state(lua_State *L)
@@ -221,8 +220,7 @@ void engine_close(struct engine *engine)
     free(engine);
 }
 
-/* --- the rules
- * ------------------------------------------------------------------------------------ */
+/* --- the rules -------------------------------------------------------------------------------- */
 
 size_t engine_match(struct engine *engine, const char *subject, struct rule **rules, size_t max)
 {
@@ -285,8 +283,7 @@ size_t engine_memory(const struct engine *engine)
     return engine->limits.memory_used;
 }
 
-/* --- work
- * ------------------------------------------------------------------------------------------ */
+/* --- work ------------------------------------------------------------------------------------- */
 
 void engine_begin_slice(struct engine *engine)
 {
@@ -354,8 +351,7 @@ size_t engine_active(const struct engine *engine)
     return engine->active;
 }
 
-/* --- from one engine to the next
- * ------------------------------------------------------------------- */
+/* --- from one engine to the next -------------------------------------------------------------- */
 
 int engine_carry_state(struct engine *to, struct engine *from, struct error *err)
 {

@@ -202,9 +202,9 @@ int engine_check(struct engine **engine, struct ruleset *ruleset,
                  struct error *err);
 
 /*
- * Puts an engine that was built elsewhere to work: sets what is known, and safe to share, only now. `activity`
- * as in engine_options (a build runs on another thread than the engine that works, so it must not
- * write there); `max_payload` as in engine_host.
+ * Puts an engine that was built elsewhere to work: sets what is known, and safe to share, only now.
+ * `activity` as in engine_options (a build runs on another thread than the engine that works, so it
+ * must not write there); `max_payload` as in engine_host.
  */
 void engine_put_to_work(struct engine *engine, struct engine_activity *activity,
                         size_t max_payload);
@@ -254,8 +254,8 @@ const char *engine_version(const struct engine *engine);
 
 /*
  * Carries the mill.state tables of `from` into `to` (deep copies; what `from` holds wins, key by
- * key). Both live. On failure `err` names rule, state and key; `from` is as before, but `to` may have
- * got some of it and is to be closed.
+ * key). Both live. On failure `err` names rule, state and key; `from` is as before, but `to` may
+ * have got some of it and is to be closed.
  */
 int engine_carry_state(struct engine *to, struct engine *from, struct error *err);
 

@@ -65,7 +65,9 @@ static void replace(char *text, size_t size, const char *from, const char *to)
     snprintf(at, size - (size_t)(at - text), "%s%s", to, rest);
 }
 
-/* Lua's own errors call the JSON null what it is made of: it is the only userdata without a name. */
+/*
+ * Lua's own errors call the JSON null what it is made of: it is the only userdata without a name.
+ */
 static void name_null(char *text, size_t size)
 {
     static const struct {

@@ -9,8 +9,7 @@
 
 /* --- base: all LJMP --------------------------------------------------------------------------- */
 
-/* Ends a pcall or xpcall that may have waited. `context` is how many slots lie below the results.
- */
+/* Ends a pcall or xpcall that may have waited. `context`: how many slots lie below the results. */
 static int finish_pcall(lua_State *L, int status, lua_KContext context)
 {
     (void)context;
@@ -51,9 +50,10 @@ static int finish_xpcall(lua_State *L, int status, lua_KContext context)
 }
 
 /*
- * The handler is called after the error has left the function, not where it was raised, and never as
- * Lua's own message handler. As such it would run inside the count hook, with hooks off, when the
- * error is a limit; and Lua before 5.4.7 forgets to take it away from a coroutine that is closed.
+ * The handler is called after the error has left the function, not where it was raised, and never
+ * as Lua's own message handler. As such it would run inside the count hook, with hooks off, when
+ * the error is a limit; and Lua before 5.4.7 forgets to take it away from a coroutine that is
+ * closed.
  */
 static int base_xpcall(lua_State *L)
 {
@@ -179,13 +179,12 @@ static int base_pairs(lua_State *L)
     return 3;
 }
 
-/* --- guards around originals: all LJMP
- * ------------------------------------------------------------ */
+/* --- guards around originals: all LJMP -------------------------------------------------------- */
 
 /*
  * The handler of errors below call_original: what the original itself raises gets the place and the
- * name that Lua could not find, because its caller is no Lua function. Stack levels: 0 this, 1 where
- * the error was raised, 2 the guard if 1 is the original, 3 the rule.
+ * name that Lua could not find, because its caller is no Lua function. Stack levels: 0 this, 1
+ * where the error was raised, 2 the guard if 1 is the original, 3 the rule.
  */
 static int place_error(lua_State *L)
 {
@@ -329,7 +328,9 @@ static void check_range(lua_State *L, const char *what, lua_Integer first, lua_I
         limits_charge(L, (size_t)(last - first));
 }
 
-/* Charges for the elements that are moved up or down from the position at index 2, if it is given. */
+/*
+ * Charges for the elements that are moved up or down from the position at index 2, if it is given.
+ */
 static void charge_shift(lua_State *L, lua_Integer length, bool at_position)
 {
     int is_integer = 0;

@@ -6,10 +6,10 @@
 /*
  * Library functions that are not Lua's own: those that could run for long where the count hook does
  * not see them (one C call with huge bounds; they also charge for their work, limits_charge, or a
- * thousand such calls would pass between two looks of the hook), and those that could catch a verdict (pcall, xpcall)
- * or reach what must not be reached (setmetatable, rawset). Each replaces the original of the same
- * name in the library table on the top of the stack. Apart from the guard they behave as in the
- * manual.
+ * thousand such calls would pass between two looks of the hook), and those that could catch a
+ * verdict (pcall, xpcall) or reach what must not be reached (setmetatable, rawset). Each replaces
+ * the original of the same name in the library table on the top of the stack. Apart from the guard
+ * they behave as in the manual.
  */
 
 enum {

@@ -189,8 +189,8 @@ static const char *enter(struct json_decoder *d, const char *at)
 }
 
 /*
- * Moves the pairs that wait into the object: [-2 * count, +0]. Of keys that come again, which `twice`
- * allows for, the last one wins.
+ * Moves the pairs that wait into the object: [-2 * count, +0]. Of keys that come again, which
+ * `twice` allows for, the last one wins.
  */
 static void store_fields(lua_State *L, int object, int count, int room, bool twice)
 {

@@ -219,8 +219,7 @@ static int encode_number(struct encoder *e, int index, const struct place *place
 
 /*
  * Writes the table in slot `table` as an object. Its first key and value are on the stack and are
- * taken off:
- * [-2, +0].
+ * taken off: [-2, +0].
  */
 static int encode_object(struct encoder *e, int table, const struct place *place)
 {

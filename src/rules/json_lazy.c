@@ -197,8 +197,9 @@ static bool is_key(lua_State *L, const char *key, size_t size, const struct json
 }
 
 /*
- * The number of the part in `part` that is not taken and has the key at index 2, or 0. Of parts with
- * equal keys only the last one counts: the others are taken. `*more`: there are some with other keys.
+ * The number of the part in `part` that is not taken and has the key at index 2, or 0. Of parts
+ * with equal keys only the last one counts: the others are taken. `*more`: there are some with
+ * other keys.
  */
 static uint32_t find_part(lua_State *L, struct json_document *d, struct json_part *part, bool *more)
 {

@@ -35,8 +35,7 @@ static inline const char *json_plain_end(const char *at, const char *end)
             return at + __builtin_ctz((unsigned)mask);
     }
 #endif
-    /* Eight bytes at a time. A borrow can only reach bytes after a real find, so the first is
-     * right. */
+    /* Eight bytes at a time. A borrow only reaches bytes after a real find: the first is right. */
     for (; end - at >= 8; at += 8) {
         uint64_t word;
         memcpy(&word, at, sizeof word);

@@ -15,8 +15,7 @@ enum {
 
 static const int64_t PATIENCE_NS = 5 * NS_PER_S;
 
-/* --- arguments: all LJMP
- * --------------------------------------------------------------------------- */
+/* --- arguments: all LJMP ---------------------------------------------------------------------- */
 
 /* The names that ADR-8 allows: letters, digits, _ and -; a key also = / and . between tokens. */
 static bool is_name(const char *name, size_t size, const char *more)
@@ -70,8 +69,7 @@ static uint64_t check_revision(lua_State *L, int index, const char *what)
     return (uint64_t)revision;
 }
 
-/* --- asking: all LJMP
- * ------------------------------------------------------------------------------ */
+/* --- asking: all LJMP ------------------------------------------------------------------------- */
 
 /* Begins a method: the bucket from argument 1 and, but for keys(), the key. */
 static struct call *begin(lua_State *L, enum kv_operation operation, const char *what)
@@ -219,8 +217,7 @@ static int bucket_keys(lua_State *L)
     return call_yield(L, call, WAIT_KV, PATIENCE_NS, listed, "kv:keys");
 }
 
-/* --- the bucket: all LJMP
- * -------------------------------------------------------------------------- */
+/* --- the bucket: all LJMP --------------------------------------------------------------------- */
 
 int kv_from_rule(lua_State *L)
 {

@@ -32,9 +32,9 @@ static bool is_past_deadline(struct limits *limits)
 }
 
 /*
- * What may be held when this block has its new size. Since 5.4.5 Lua asks once for a stack that is to
- * grow, and collects nothing before. So what grows may pass the limit by a little: the next new block
- * is refused then, and the garbage goes.
+ * What may be held when this block has its new size. Since 5.4.5 Lua asks once for a stack that is
+ * to grow, and collects nothing before. So what grows may pass the limit by a little: the next new
+ * block is refused then, and the garbage goes.
  */
 static size_t ceiling_for(const struct limits *limits, const void *block)
 {

@@ -17,8 +17,8 @@
  * ends the call as well. limits_arm makes a fresh start.
  *
  * The hook sees Lua's instructions only. What else takes time looks at the clock by itself: library
- * functions charge for their work (limits_charge), and past the deadline the allocator refuses large
- * blocks, which bounds operators on huge strings.
+ * functions charge for their work (limits_charge), and past the deadline the allocator refuses
+ * large blocks, which bounds operators on huge strings.
  */
 
 struct limits {
@@ -52,13 +52,13 @@ void limits_arm(struct limits *limits, int64_t deadline_ns);
 /* Whether a limit was passed: looks at the clock. */
 bool limits_over(struct limits *limits);
 
-/* Sets the hook on `L`; coroutines made from `L` inherit it. Past a limit it calls call_over_limit.
- */
+/* Sets the hook on `L`; coroutines made from it inherit it. Past a limit: call_over_limit. */
 void limits_watch(lua_State *L);
 
 /*
- * Counts work that a library function does, or is about to do, where the hook does not see it: steps
- * of some nanoseconds. Looks at the clock at times, and past a limit raises as the hook does. LJMP.
+ * Counts work that a library function does, or is about to do, where the hook does not see it:
+ * steps of some nanoseconds. Looks at the clock at times, and past a limit raises as the hook does.
+ * LJMP.
  */
 void limits_charge(lua_State *L, size_t steps);
 

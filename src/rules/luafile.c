@@ -62,8 +62,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     return result;
 }
 
-/* LJMP. The count hook. luaL_error would name the caller; the function that runs is the one meant.
- */
+/* LJMP. The count hook. luaL_error would name the caller; the function that runs is meant. */
 static void check_time(lua_State *L, lua_Debug *activation)
 {
     void *context;
@@ -120,8 +119,7 @@ static int guarded_move(lua_State *L)
     return 1;
 }
 
-/* LJMP. A global that was never set: nearly always a slip of the pen, and never to be a silent nil.
- */
+/* LJMP. A global that was never set: nearly always a slip of the pen, never to be a silent nil. */
 static int unknown_global(lua_State *L)
 {
     return luaL_error(L,

@@ -16,8 +16,7 @@ struct metric {
 static const char *const kind_names[] = {
     [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
 
-/* --- all LJMP
- * -------------------------------------------------------------------------------------- */
+/* --- all LJMP --------------------------------------------------------------------------------- */
 
 /* [a-zA-Z_][a-zA-Z0-9_]*, for metrics with ':' too. */
 static bool is_name(const char *name, size_t size, bool colon)

@@ -232,7 +232,9 @@ static const char *end_of_run(struct pattern *m, const char *s, const char *p, c
     return at;
 }
 
-/* item* : as many as there are, then fewer. `p` to `end` is the item; the quantifier is at `end`. */
+/*
+ * item* : as many as there are, then fewer. `p` to `end` is the item; the quantifier is at `end`.
+ */
 static const char *match_longest(struct pattern *m, const char *s, const char *p, const char *end)
 {
     const char *farthest = end_of_run(m, s, p, end);

@@ -7,12 +7,12 @@
 
 /*
  * Lua's patterns, matched under a budget. Stock Lua's matcher backtracks in one C call that nothing
- * can interrupt: twenty seconds for ".-b" on 64 KB without a b. This one counts its steps, and every
- * so many of them asks `look` whether it may go on.
+ * can interrupt: twenty seconds for ".-b" on 64 KB without a b. This one counts its steps, and
+ * every so many of them asks `look` whether it may go on.
  *
  * What matches, what is captured and what is an error is as in Lua 5.4, faults of the pattern being
- * found, as there, only when the matching gets to them. It uses no heap, and of the C stack a bounded
- * part: PATTERN_DEPTH_MAX frames.
+ * found, as there, only when the matching gets to them. It uses no heap, and of the C stack a
+ * bounded part: PATTERN_DEPTH_MAX frames.
  *
  * A step is one character compared or one item of the pattern begun: 1 to 5 ns.
  */
@@ -60,8 +60,8 @@ void pattern_init(struct pattern *pattern, const char *subject, size_t subject_s
 const char *pattern_match(struct pattern *pattern, const char *at, const char *text);
 
 /*
- * The first match at `*at` or later that does not end at `not_end` (may be NULL). Moves `*at` to its
- * beginning and returns its end; NULL, with `*at` undefined, as pattern_match.
+ * The first match at `*at` or later that does not end at `not_end` (may be NULL). Moves `*at` to
+ * its beginning and returns its end; NULL, with `*at` undefined, as pattern_match.
  */
 const char *pattern_search(struct pattern *pattern, const char **at, const char *text,
                            const char *not_end);

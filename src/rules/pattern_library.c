@@ -87,9 +87,9 @@ static void prepare(lua_State *L, struct search *search, bool may_be_anchored)
 }
 
 /*
- * The next match from search->at on, an empty one right behind the last match excepted, or the one at
- * search->at when the search is anchored. Moves search->at to its beginning and returns its end; NULL:
- * there is none. A fault of the pattern becomes a Lua error.
+ * The next match from search->at on, an empty one right behind the last match excepted, or the one
+ * at search->at when the search is anchored. Moves search->at to its beginning and returns its end;
+ * NULL: there is none. A fault of the pattern becomes a Lua error.
  */
 static const char *next_match(lua_State *L, struct search *search)
 {

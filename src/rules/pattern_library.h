@@ -4,14 +4,14 @@
 #include <lua.h>
 
 /*
- * string.find, match, gmatch and gsub over our own matcher: results and errors are those of Lua 5.4.
- * What differs is that they end. Two bounds hold:
+ * string.find, match, gmatch and gsub over our own matcher: results and errors are those of Lua
+ * 5.4. What differs is that they end. Two bounds hold:
  *
- * - A call of find, match or gsub, and each step of a gmatch, has a budget of steps in proportion to
- *   its subject; beyond it, the error is "pattern too expensive: <pattern> on <n> bytes". That is an
- *   ordinary error: it says what to mend, long before a time limit of a second has passed.
- * - All steps are charged (limits_charge): past the call's deadline they end as any other code does,
- *   by the verdict that no pcall catches.
+ * - A call of find, match or gsub, and each step of a gmatch, has a budget of steps in proportion
+ *   to its subject; beyond it, the error is "pattern too expensive: <pattern> on <n> bytes". That
+ *   is an ordinary error: it says what to mend, long before a time limit of a second has passed.
+ * - All steps are charged (limits_charge): past the call's deadline they end as any other code
+ *   does, by the verdict that no pcall catches.
  */
 
 enum {

@@ -20,8 +20,7 @@ struct draft {
     size_t headers_size; /* as they go over the wire */
 };
 
-/* --- all LJMP
- * -------------------------------------------------------------------------------------- */
+/* --- all LJMP --------------------------------------------------------------------------------- */
 
 /* A character of an RFC 9110 token. */
 static bool is_token_char(unsigned char c)

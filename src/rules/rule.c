@@ -28,8 +28,7 @@ void rule_init(struct rule *rule, struct engine *engine, size_t index)
     rule->last_timer = &rule->first_timer;
 }
 
-/* --- the table a rule file returns: all LJMP
- * ------------------------------------------------------ */
+/* --- the table a rule file returns: all LJMP -------------------------------------------------- */
 
 /* The check of one rule: the table is at index 1. */
 struct check {

@@ -148,8 +148,7 @@ static int read_source(struct reading *reading, struct rule_file *file)
     return result;
 }
 
-/* Reads one Lua file into the rules, or into the modules when there is a `prefix` ("" or "sub.").
- */
+/* Reads one Lua file into the rules, or into the modules if there is a `prefix` ("" or "sub."). */
 static int read_file(struct reading *reading, const char *path, const char *name,
                      const char *prefix)
 {
@@ -294,8 +293,7 @@ static void set_version(struct ruleset *ruleset)
 {
     uint64_t hash = hash_files(UINT64_C(0xcbf29ce484222325), &ruleset->rules);
     hash = hash_files(hash, &ruleset->modules);
-    /* The last bytes have reached only the lower bits well; spread them before 48 bits are taken.
-     */
+    /* The last bytes have reached only the lower bits well; spread them, then take 48 bits. */
     hash = (hash ^ (hash >> 31)) * UINT64_C(0x9e3779b97f4a7c15);
     hash ^= hash >> 29;
     snprintf(ruleset->version, sizeof(ruleset->version), "%012" PRIx64, hash >> 16);

@@ -137,8 +137,7 @@ static int global_new(lua_State *L)
     return 0;
 }
 
-/* --- read-only tables
- * ----------------------------------------------------------------------------- */
+/* --- read-only tables ------------------------------------------------------------------------- */
 
 /* LJMP. Upvalue 1 is the table's name. */
 static int readonly_newindex(lua_State *L)

@@ -52,8 +52,7 @@ int state_from_rule(lua_State *L)
     return 1;
 }
 
-/* --- writing: all LJMP
- * ------------------------------------------------------------------------------ */
+/* --- writing: all LJMP ------------------------------------------------------------------------ */
 
 static void put(lua_State *L, struct carried *to, const void *bytes, size_t count)
 {
@@ -210,8 +209,7 @@ static int write_rule(lua_State *L)
     return 0;
 }
 
-/* --- reading: all LJMP
- * ------------------------------------------------------------------------------ */
+/* --- reading: all LJMP ------------------------------------------------------------------------ */
 
 struct cursor {
     const unsigned char *at;
@@ -338,8 +336,7 @@ static int merge_all(lua_State *L)
     return 0;
 }
 
-/* --- without errors from here on
- * -------------------------------------------------------------------- */
+/* --- without errors from here on -------------------------------------------------------------- */
 
 struct carried *state_write(struct engine *from, struct error *err)
 {

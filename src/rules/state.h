@@ -20,8 +20,8 @@ int state_from_rule(lua_State *L);
 
 /*
  * Carries the tables of a rule. What `from` holds replaces what `to` holds under the same key; the
- * tables of `to` stay the same tables. -1 with rule, state and key in `err`; when that is for want of
- * memory, `to` may have got some of it.
+ * tables of `to` stay the same tables. -1 with rule, state and key in `err`; when that is for want
+ * of memory, `to` may have got some of it.
  */
 struct carried;
 

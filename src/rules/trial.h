@@ -13,8 +13,8 @@
  *   trial:reload()                     reads the files again and swaps, with the state carried over
  *   trial:now()                        the time of the clock: seconds since 1970
  *
- * `input` has subject, payload, stream, consumer, sequence, delivered, pending, time_ns and headers,
- * all of the right types. What the engine asks and tells goes to functions in `callbacks`:
+ * `input` has subject, payload, stream, consumer, sequence, delivered, pending, time_ns and
+ * headers, all of the right types. What the engine asks and tells goes to functions in `callbacks`:
  *
  *   finished(input, verdict, detail, outputs)     input is nil for timers and on_unload
  *   request(subject, payload)                     returns the answer, or nil and an error; false:

@@ -34,7 +34,9 @@ struct uses {
     bool any_global; /* the source uses _G or _ENV as values: it can have globals of any name */
 };
 
-/* Functions of one source, by their numbers from 1 on; when it is full, nothing is sure any more. */
+/*
+ * Functions of one source, by their numbers from 1 on; when it is full, nothing is sure any more.
+ */
 enum { FUNCTION_LIST_MAX = 64 };
 
 struct function_list {
@@ -55,8 +57,8 @@ void uses_keep_messages(struct uses *uses, size_t first, const struct function_l
 int uses_add(struct uses *uses, const struct use *use);
 
 /*
- * Adds the uses in a source (walk.c). Returns 0; -1, with nothing added, when there is no memory or the
- * source is not understood.
+ * Adds the uses in a source (walk.c). Returns 0; -1, with nothing added, when there is no memory or
+ * the source is not understood.
  */
 int uses_read(struct uses *uses, const char *source, size_t size);
 void uses_free(struct uses *uses);

@@ -6,10 +6,10 @@
 #include "rules/uses.h"
 
 /*
- * One pass of recursive descent. Operators have no precedence here: it makes no difference to names.
- * A function's first parameter is a message when the function turns out to be the on_message of a
- * table, which may be said after it; so its fields are noted with the function's number and sorted
- * out at the end.
+ * One pass of recursive descent. Operators have no precedence here: it makes no difference to
+ * names. A function's first parameter is a message when the function turns out to be the on_message
+ * of a table, which may be said after it; so its fields are noted with the function's number and
+ * sorted out at the end.
  */
 
 enum { DEPTH_MAX = 400 }; /* Lua itself takes 200 levels */

@@ -6,9 +6,9 @@
 #include "round.h"
 
 /*
- * chaos [--seed N] [--inputs N] [--seconds N] [--rounds N] [--ack each|cumulative]: rounds of chaos, a line for each. Stops
- * at the first round that finds something, and keeps its folder: stores, logs and rules. A seed is
- * that of the first round; the next rounds count up from it.
+ * chaos [--seed N] [--inputs N] [--seconds N] [--rounds N] [--ack each|cumulative]: rounds of
+ * chaos, a line for each. Stops at the first round that finds something, and keeps its folder:
+ * stores, logs and rules. A seed is that of the first round; the next rounds count up from it.
  */
 
 struct settings {

@@ -94,7 +94,9 @@ struct plan {
     size_t fault_count;
 };
 
-/* Fills plan->faults from the other fields, which are set before. Returns 0, or -1: out of memory. */
+/*
+ * Fills plan->faults from the other fields, which are set before. Returns 0, or -1: out of memory.
+ */
 int plan_open(struct plan *plan);
 void plan_close(struct plan *plan);
 

@@ -36,8 +36,8 @@ void stage_finish(struct stage *stage);
 
 /*
  * What went wrong beside the messages: a tidemill that crashed, that did not end on TERM, a
- * sanitizer's report, a reload that was not told as it was. NULL: nothing. Valid until the next call
- * here.
+ * sanitizer's report, a reload that was not told as it was. NULL: nothing. Valid until the next
+ * call here.
  */
 const char *stage_complaint(const struct stage *stage);
 

@@ -1,7 +1,7 @@
 /*
- * A configuration file, run and checked as `tidemill run` does it; behind a NUL what the environment
- * says. What is refused has a line that says why; what is accepted is inside all bounds that
- * base/config.h names, so that nobody behind has to look again.
+ * A configuration file, run and checked as `tidemill run` does it; behind a NUL what the
+ * environment says. What is refused has a line that says why; what is accepted is inside all bounds
+ * that base/config.h names, so that nobody behind has to look again.
  *
  * Texts with Lua's patterns are left out: a configuration may match as long as it likes.
  */

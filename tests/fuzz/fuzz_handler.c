@@ -1,7 +1,7 @@
 /*
  * Rules that are always Lua: the bytes choose among statements and expressions, mostly of the type
- * that is wanted, so that what is tried is the API and the engine, and not the compiler. rule_host.h
- * says what must hold.
+ * that is wanted, so that what is tried is the API and the engine, and not the compiler.
+ * rule_host.h says what must hold.
  */
 #include "rule_host.h"
 

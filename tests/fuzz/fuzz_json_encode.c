@@ -1,6 +1,6 @@
 /*
- * Any Lua value, made as the bytes say: whether it is encoded is what a few lines here say about it;
- * what is encoded is valid JSON and decodes to an equal value, type for type; what is not has a
+ * Any Lua value, made as the bytes say: whether it is encoded is what a few lines here say about
+ * it; what is encoded is valid JSON and decodes to an equal value, type for type; what is not has a
  * printable message that names the place.
  */
 #include "base/utf8.h"

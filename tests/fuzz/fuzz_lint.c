@@ -1,6 +1,6 @@
 /*
- * The look at a rule's source that does not run it: whatever Lua compiles is understood, every token
- * is a part of the source and in order, and a finding names a line that there is.
+ * The look at a rule's source that does not run it: whatever Lua compiles is understood, every
+ * token is a part of the source and in order, and a finding names a line that there is.
  */
 #include "rules/lint.h"
 

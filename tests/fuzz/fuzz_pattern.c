@@ -1,7 +1,7 @@
 /*
  * string.find, match, gmatch and gsub over our own matcher beside those of liblua: the same results
- * and the same errors. The first byte is a position, then the pattern, a line end, the subject. What
- * takes long is left out, as liblua would not end.
+ * and the same errors. The first byte is a position, then the pattern, a line end, the subject.
+ * What takes long is left out, as liblua would not end.
  */
 #include "rules/pattern.h"
 

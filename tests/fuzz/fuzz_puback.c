@@ -1,6 +1,6 @@
 /*
- * Answers of the server, read without a tree (bus/json_scan), beside the codec that rules have: both
- * find the same texts valid, and the same value at a path, which is the first line. A PubAck's
+ * Answers of the server, read without a tree (bus/json_scan), beside the codec that rules have:
+ * both find the same texts valid, and the same value at a path, which is the first line. A PubAck's
  * verdict follows from its fields.
  */
 #include "bus/puback.h"
@@ -11,7 +11,9 @@
 #include "fuzz.h"
 #include "rules/json.h"
 
-/* How many members all objects of a valid text have together: its colons, but for those in strings. */
+/*
+ * How many members all objects of a valid text have together: its colons, but for those in strings.
+ */
 static size_t count_members(const char *text, size_t size)
 {
     bool in_string = false;

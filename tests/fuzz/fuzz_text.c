@@ -1,7 +1,7 @@
 /*
  * Any text on its way to those who read: a log line in both formats, a JSON string, base64, a label
- * of a metric. One event stays one line; what claims to be JSON decodes, to the same text where that
- * was UTF-8 and held no URL; no format lets a control character or a password through.
+ * of a metric. One event stays one line; what claims to be JSON decodes, to the same text where
+ * that was UTF-8 and held no URL; no format lets a control character or a password through.
  */
 #include <lauxlib.h>
 #include <openssl/evp.h>
@@ -31,7 +31,9 @@ static void push_json(const char *text, size_t size)
     free(exact);
 }
 
-/* Whether the value on the top is this text, or may be after what was not UTF-8 has been replaced. */
+/*
+ * Whether the value on the top is this text, or may be after what was not UTF-8 has been replaced.
+ */
 static void must_stand_for(const char *text)
 {
     must(lua_type(L, -1) == LUA_TSTRING);

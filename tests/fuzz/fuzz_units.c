@@ -64,8 +64,10 @@ static wide exact_value(const char *number, size_t size, wide factor, bool *on_t
     return value < too_much ? value : too_much;
 }
 
-/* Checks a parser of quantities against `grammar`: the number is its first group, the unit the
- * third. */
+/*
+ * Checks a parser of quantities against `grammar`: the number is its first group, the unit the
+ * third.
+ */
 static void check_quantity(int (*parse)(const char *, int64_t *, struct error *), const char *text,
                            regex_t *compiled, const char *grammar, const struct unit *units)
 {

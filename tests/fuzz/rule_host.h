@@ -12,10 +12,10 @@
 #include "fuzz.h"
 
 /*
- * A host for the fuzzers of rules: loads the text of a rule file (and that of lib/m.lua) and runs it
- * as the service does, with messages, time that passes, answers to its requests, a reload. Loading
- * ends in a rule or in a message that names the file; every message is reported once, with an outcome
- * that is whole; and all of it stays within the engine's own limits of time and memory.
+ * A host for the fuzzers of rules: loads the text of a rule file (and that of lib/m.lua) and runs
+ * it as the service does, with messages, time that passes, answers to its requests, a reload.
+ * Loading ends in a rule or in a message that names the file; every message is reported once, with
+ * an outcome that is whole; and all of it stays within the engine's own limits of time and memory.
  */
 
 enum { MEMORY = 8 << 20, MAX_PAYLOAD = 1 << 16, INPUTS = 6, WAITS_MAX = 16 };
@@ -36,7 +36,7 @@ struct host {
 
 static char dir[64];
 
-/* --- the host ----------------------------------------------------------------------------------- */
+/* --- the host --------------------------------------------------------------------------------- */
 
 static int64_t now(void *context)
 {
@@ -137,7 +137,7 @@ static void answer(struct host *host, struct engine *engine)
     host->wait_count = 0;
 }
 
-/* --- the rule ----------------------------------------------------------------------------------- */
+/* --- the rule --------------------------------------------------------------------------------- */
 
 static void write_file(const char *name, const char *text, size_t size)
 {

@@ -2,9 +2,9 @@
 #define TIDEMILL_TESTS_HOSTILE_RULES_H
 
 /*
- * The hostile rules: each is a file of this folder, in which on_message does one thing that must not
- * harm anybody else. The error is what the dead letter must say; several, with | between: any of them
- * (which limit is met first depends on the machine, or on the patch level of Lua).
+ * The hostile rules: each is a file of this folder, in which on_message does one thing that must
+ * not harm anybody else. The error is what the dead letter must say; several, with | between: any
+ * of them (which limit is met first depends on the machine, or on the patch level of Lua).
  */
 
 struct hostile_rule {

@@ -4,8 +4,8 @@
 #include "harness.h"
 
 /*
- * Three nats-servers on loopback that are one JetStream cluster. Number 0 is the harness' own, which
- * the harness looks through: a test of it is
+ * Three nats-servers on loopback that are one JetStream cluster. Number 0 is the harness' own,
+ * which the harness looks through: a test of it is
  *
  *     harness_test_with(test_..., .no_server = true)
  *

@@ -25,8 +25,7 @@ struct feed_input {
 struct feed_source {
     /* The input of this number, counted from 0; always the same. */
     void (*input)(void *context, size_t number, struct feed_input *input);
-    /* How many inputs must have been fed so many milliseconds after the start; never less than
-     * before. */
+    /* How many inputs must be fed so many milliseconds after the start; never less than before. */
     size_t (*due)(void *context, int64_t ms);
     void *context;
     size_t count; /* it is done when so many are stored */

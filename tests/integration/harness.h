@@ -65,8 +65,7 @@ struct harness_options {
     bool no_server;                   /* the server is not up before harness_server_start */
 };
 
-/* An entry of the array of tests; the test takes a `struct harness *`. (The array can't be static.)
- */
+/* An entry of the array of tests. A test takes `struct harness *`. (The array can't be static.) */
 #define harness_test(function)                                                                     \
     {                                                                                              \
 #function, harness_run_test, harness_setup_test, harness_teardown, &(struct harness_test)  \
@@ -202,8 +201,7 @@ void harness_publish(struct harness *h, const char *subject, const char *payload
 void harness_feed(struct harness *h, const char *subject, size_t first, size_t count,
                   const char *payload);
 
-/* The same with messages made by a function; subject, payload and id start empty, id may stay so.
- */
+/* The same with messages from a function; subject, payload and id start empty, id may stay so. */
 struct harness_draft {
     char subject[256];
     char payload[4096];

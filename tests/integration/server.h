@@ -21,8 +21,10 @@ struct server_options {
     bool stopped;          /* do not start it yet */
 };
 
-/* Chooses a port and starts; returns when the server serves. On failure `*server` may be set for
- * its log. */
+/*
+ * Chooses a port and starts; returns when the server serves. On failure `*server` may be set for
+ * its log.
+ */
 int server_open(struct server **server, const struct server_options *options, int64_t deadline_ns,
                 struct error *err);
 

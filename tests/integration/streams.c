@@ -196,8 +196,8 @@ void harness_wait_count(struct harness *h, const char *stream, uint64_t count, i
 }
 
 /*
- * Servers from 2.10 on count what is pending a moment after they have said that it is stored, and new
- * leaders later still: only what they say for a while counts.
+ * Servers from 2.10 on count what is pending a moment after they have said that it is stored, and
+ * new leaders later still: only what they say for a while counts.
  */
 void harness_wait_drained(struct harness *h, const char *stream, const char *durable,
                           int timeout_ms)
@@ -244,8 +244,10 @@ static void free_messages(void *object)
     free(messages);
 }
 
-/* The stream's sequence in "$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>...", or in its
- * longer form. */
+/*
+ * The stream's sequence in "$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>...", or in its
+ * longer form.
+ */
 static uint64_t sequence_of(const char *reply)
 {
     int dots = 0;

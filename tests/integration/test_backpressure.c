@@ -97,7 +97,9 @@ static int in_flight(struct process *mill)
     return last;
 }
 
-/* Watches for `ms`: what is in flight stays in the window, and memory within `growth` of `before`. */
+/*
+ * Watches for `ms`: what is in flight stays in the window, and memory within `growth` of `before`.
+ */
 static void expect_bounded(struct harness *h, struct process *mill, int ms, long long before,
                            long long growth)
 {

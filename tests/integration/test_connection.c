@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 /*
- * How tidemill gets to its server: credentials, a server that comes up later, and one that goes away
- * and comes back. (TLS is in test_tls.c, creds files are in test_creds.c.)
+ * How tidemill gets to its server: credentials, a server that comes up later, and one that goes
+ * away and comes back. (TLS is in test_tls.c, creds files are in test_creds.c.)
  */
 
 enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048 };

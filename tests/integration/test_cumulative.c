@@ -277,7 +277,9 @@ static struct floor_now answer(struct harness *h, int sequence, int number, cons
     return look(h);
 }
 
-/* Ten messages of a consumer with AckPolicy all, delivered; `reply` is where the last is answered. */
+/*
+ * Ten messages of a consumer with AckPolicy all, delivered; `reply` is where the last is answered.
+ */
 static natsSubscription *ten_pending(struct harness *h, char reply[256])
 {
     jsConsumerConfig config;

@@ -12,15 +12,17 @@
 
 /*
  * Devices that speak MQTT or WebSocket reach the rules through nats-server's own listeners, set up
- * by deploy/nats-server.conf as it is: only the ports and the store are other ones here, and in some
- * tests its last line is uncommented. The configuration and the rules are the samples.
+ * by deploy/nats-server.conf as it is: only the ports and the store are other ones here, and in
+ * some tests its last line is uncommented. The configuration and the rules are the samples.
  */
 
 enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048, MQTT_NOT_AUTHORISED = 5 };
 
 #define READING "{\"sensor_id\":\"pump-7\",\"value\":95,\"time\":1732300000000}"
 
-/* How much of what the file says of production is done: nothing, the users, or TLS everywhere too. */
+/*
+ * How much of what the file says of production is done: nothing, the users, or TLS everywhere too.
+ */
 enum stage { AS_IT_STANDS, WITH_USERS, IN_PRODUCTION };
 
 struct gateway {

@@ -8,9 +8,9 @@
 #include "sanitizer.h"
 
 /*
- * All hostile rules in one process, each with a message of its own: the process outlives them, a rule
- * that wants the same messages handles every one, and each message is a dead letter that says what its
- * hostile rule has done.
+ * All hostile rules in one process, each with a message of its own: the process outlives them, a
+ * rule that wants the same messages handles every one, and each message is a dead letter that says
+ * what its hostile rule has done.
  */
 
 enum { PATIENCE_MS = 60000 };
@@ -74,8 +74,8 @@ static bool is_wanted(const char *error, const char *texts)
 }
 
 /*
- * Checks the dead letter of one rule. Returns whether it is another end than it should be: on a busy
- * machine time may be over before what is wrong has been reached.
+ * Checks the dead letter of one rule. Returns whether it is another end than it should be: on a
+ * busy machine time may be over before what is wrong has been reached.
  */
 static bool check_letter(struct harness *h, const struct hostile_rule *rule,
                          const struct harness_message *letter)

@@ -74,8 +74,10 @@ static const char *promtool(void)
     return access(path, X_OK) == 0 ? path : "promtool";
 }
 
-/* Runs `promtool check metrics` on a page: its exit status, -1 when there is none; what it says in a
- * file. */
+/*
+ * Runs `promtool check metrics` on a page: its exit status, -1 when there is none; what it says in
+ * a file.
+ */
 static int check_metrics(struct harness *h, const char *page, const char *answer)
 {
     harness_write_file(h, "page", page);

@@ -6,9 +6,10 @@
 #include <string.h>
 
 /*
- * The alerts and the dashboard of deploy/ ask for what the program has: every metric, label and label
- * value in their queries is looked up in the /metrics of a process to which everything has happened
- * that they watch for. A query for what is not there never fails in Prometheus; it is silent for ever.
+ * The alerts and the dashboard of deploy/ ask for what the program has: every metric, label and
+ * label value in their queries is looked up in the /metrics of a process to which everything has
+ * happened that they watch for. A query for what is not there never fails in Prometheus; it is
+ * silent for ever.
  */
 
 enum { PATIENCE_MS = 20000, FILE_MAX = 1 << 18, NAME_SIZE = 128, LINE_SIZE = 512 };

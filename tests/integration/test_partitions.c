@@ -15,8 +15,8 @@
  * again. Then each sensor's alerts must be in the order of its readings, each there once: what came
  * again after a kill is recognised by its message id.
  *
- * Without partitions, or with many readings of a partition at a time, one kill must break the order:
- * that shows that the check sees what it looks for, and why the sample is as it is.
+ * Without partitions, or with many readings of a partition at a time, one kill must break the
+ * order: that shows that the check sees what it looks for, and why the sample is as it is.
  */
 
 enum {
@@ -150,8 +150,8 @@ static int find_who_says(struct course *course, const char *text)
 }
 
 /*
- * The processes are killed in turn, each twice, evenly over the alerts. Handlers take a little while, so
- * that each partition has a reading under way whenever that is.
+ * The processes are killed in turn, each twice, evenly over the alerts. Handlers take a little
+ * while, so that each partition has a reading under way whenever that is.
  */
 static void work_through_kills(struct harness *h)
 {
@@ -167,8 +167,9 @@ static void work_through_kills(struct harness *h)
 }
 
 /*
- * The process that comes to a certain reading stops at it, and is killed: what it held, it and those
- * behind it, comes again after ack_wait. That is long enough for the next reading of that sensor.
+ * The process that comes to a certain reading stops at it, and is killed: what it held, it and
+ * those behind it, comes again after ack_wait. That is long enough for the next reading of that
+ * sensor.
  */
 static void work_through_a_kill_with_held_readings(struct harness *h)
 {

@@ -29,7 +29,9 @@ static void expect_header(const struct harness_message *message, const char *nam
         fail_msg("header %s is %s, not %s", name, found != NULL ? found : "missing", value);
 }
 
-/* Which from nats-server 2.11 on takes a ttl only when it is told to; libnats has no word for it. */
+/*
+ * Which from nats-server 2.11 on takes a ttl only when it is told to; libnats has no word for it.
+ */
 static void make_stream_that_takes_ttl(struct harness *h)
 {
     natsMsg *reply = NULL;

@@ -126,8 +126,10 @@ static void test_on_unload_runs_when_the_rules_go(struct harness *h)
 
 /* ---- handlers that wait ---- */
 
-/* A rule whose handler waits until this test answers on "gate", and a second rule that tells when a
- * message has been delivered. */
+/*
+ * A rule whose handler waits until this test answers on "gate", and a second rule that tells when a
+ * message has been delivered.
+ */
 static const char waiting_rule[] = "return { subjects = { 'in.a' }, on_message = function(msg)\n"
                                    "  if msg.data.n == 1 then\n"
                                    "    assert(mill.request('gate', {}, 15))\n"
@@ -319,8 +321,10 @@ struct reloading_feed {
     int version;
 };
 
-/* A rule whose output has an id of its own each time it runs, so that the server drops no second
- * output of one message. */
+/*
+ * A rule whose output has an id of its own each time it runs, so that the server drops no second
+ * output of one message.
+ */
 static void write_counting_rule(struct harness *h, int version)
 {
     char text[RULE_SIZE];

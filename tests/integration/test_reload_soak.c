@@ -38,8 +38,10 @@ static const char config[] =
     "  sources = { { stream = 'in', durable = 'd', ack_wait = '20s', backoff = { '100ms' },\n"
     "                workers = 2 } } }";
 
-/* Its outputs have an id of their own each time it runs, so that the server drops no second output
- * of one message. */
+/*
+ * Its outputs have an id of their own each time it runs, so that the server drops no second output
+ * of one message.
+ */
 static const char relay[] =
     "local scale = require 'scale'\n"
     "local runs = mill.state('runs')\n"

@@ -31,7 +31,10 @@ static void set_up(struct harness *h)
     harness_write_file(h, "tidemill.lua", CONFIG);
 }
 
-/* The arguments are one at least: NULL for none. Runs it to its end, which must have this status. Returns all it printed on both outputs. */
+/*
+ * The arguments are one at least: NULL for none. Runs it to its end, which must have this status.
+ * Returns all it printed on both outputs.
+ */
 #define replay(h, status, ...)                                                                     \
     run_replay(h, status, (const char *const[]){"replay", __VA_ARGS__, NULL})
 static const char *run_replay(struct harness *h, int status, const char *const *arguments)

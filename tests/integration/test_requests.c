@@ -5,8 +5,8 @@
 #include <string.h>
 
 /*
- * mill.request on a real server: many handlers of one worker wait at the same time. The responder is
- * this program: it lets questions wait until it has enough of them.
+ * mill.request on a real server: many handlers of one worker wait at the same time. The responder
+ * is this program: it lets questions wait until it has enough of them.
  */
 
 enum { PATIENCE_MS = 20000, IN_FLIGHT = 1000 };

@@ -50,8 +50,7 @@ static void test_a_server_killed_and_back_in_a_second(struct harness *h)
     check_server_absence(h, 1000);
 }
 
-/* Longer than every time there is: ack_wait 2 s, two heartbeats 2 s, all tries of an output 5.75 s.
- */
+/* Longer than any time there is: ack_wait 2 s, two heartbeats 2 s, an output's tries 5.75 s. */
 static void test_a_server_killed_and_back_after_every_timeout(struct harness *h)
 {
     check_server_absence(h, faults_long() ? 30000 : 7000);

@@ -45,7 +45,9 @@ static void test_a_tenth_of_a_tooth_in_each_minute_is_a_trend(void **state)
     assert_true(verdict.second - verdict.first > 7);
 }
 
-/* A restart of the server may have any effect on the sample that meets it, but not on the verdict. */
+/*
+ * A restart of the server may have any effect on the sample that meets it, but not on the verdict.
+ */
 static void test_some_looks_at_a_bad_moment_are_no_trend(void **state)
 {
     (void)state;

@@ -67,8 +67,10 @@ static const char *const certificate_commands[] = {
     "printf 'subjectAltName=DNS:elsewhere.example' >san && "
     "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
     "-extfile san -out elsewhere.pem",
-    /* one whose time is over (OpenSSL 3.5 takes no negative days, 3.0 no dates), and a key that asks
-     * for a passphrase */
+    /*
+     * one whose time is over (OpenSSL 3.5 takes no negative days, 3.0 no dates), and a key that
+     * asks for a passphrase
+     */
     "printf 'subjectAltName=IP:127.0.0.1' >san && "
     "{ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san "
     "-not_before 20240101000000Z -not_after 20240102000000Z -out expired.pem || "

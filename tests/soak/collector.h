@@ -5,9 +5,10 @@
 #include <stdint.h>
 
 /*
- * Reads the stream "out" as it grows, on a thread and a connection of its own, and notes for each input
- * which of its outcomes are there: so the stream need not hold them all in the end. It reads each
- * message once, whatever happens to the server, because it goes on behind the last sequence it has had.
+ * Reads the stream "out" as it grows, on a thread and a connection of its own, and notes for each
+ * input which of its outcomes are there: so the stream need not hold them all in the end. It reads
+ * each message once, whatever happens to the server, because it goes on behind the last sequence it
+ * has had.
  */
 
 struct collector;

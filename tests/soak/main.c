@@ -4,8 +4,8 @@
 #include "soak.h"
 
 /*
- * soak [SECONDS]: a soak of so many seconds, 900 when not said. The measured figures are kept in the
- * test's folder when something was found.
+ * soak [SECONDS]: a soak of so many seconds, 900 when not said. The measured figures are kept in
+ * the test's folder when something was found.
  */
 
 enum { SECONDS = 900, SECONDS_LEAST = 10, SECONDS_MOST = 86400 };

@@ -7,9 +7,9 @@
 #include "collector.h"
 
 /*
- * How fast the inputs come: first as fast as they are worked off, then at a rate, then no more. Never
- * are there more than PACE_BACKLOG that have not got all their outcomes, so that a standstill leaves
- * no hill behind. Any thread.
+ * How fast the inputs come: first as fast as they are worked off, then at a rate, then no more.
+ * Never are there more than PACE_BACKLOG that have not got all their outcomes, so that a standstill
+ * leaves no hill behind. Any thread.
  */
 
 enum { PACE_BACKLOG = 4000 };

@@ -2,8 +2,8 @@
 #define TIDEMILL_TESTS_SOAK_PRICES_H
 
 /*
- * A service that answers rules' requests on "prices.get", on a connection of its own that comes back
- * by itself. A few get no answer (traffic_ignored).
+ * A service that answers rules' requests on "prices.get", on a connection of its own that comes
+ * back by itself. A few get no answer (traffic_ignored).
  */
 
 struct prices;

@@ -16,7 +16,8 @@ enum {
 
 /*
  * The streams forget what is older than anything that can still be under way, so that a soak of any
- * length needs the same room. max_deliver is for what asks for another try while the server is away.
+ * length needs the same room. max_deliver is for what asks for another try while the server is
+ * away.
  */
 static const char configuration[] =
     "return {\n"

@@ -6,11 +6,11 @@
 #include "integration/harness.h"
 
 /*
- * Where a soak takes place: the harness's nats-server, one tidemill that runs from the first message to
- * the last and is measured, and what disturbs it: reloads, some of them of broken rules, restarts of
- * the server, a second tidemill on the same durable that comes, and goes by SIGTERM or SIGKILL in
- * turn. The rules are the sample rules and those of tests/soak/rules. What fails does so through the
- * harness. One thread.
+ * Where a soak takes place: the harness's nats-server, one tidemill that runs from the first
+ * message to the last and is measured, and what disturbs it: reloads, some of them of broken rules,
+ * restarts of the server, a second tidemill on the same durable that comes, and goes by SIGTERM or
+ * SIGKILL in turn. The rules are the sample rules and those of tests/soak/rules. What fails does so
+ * through the harness. One thread.
  */
 
 struct site;

@@ -205,7 +205,9 @@ static void run_out(struct run *run)
     }
 }
 
-/* All that is stored has been read: the last output was stored before its input was acknowledged. */
+/*
+ * All that is stored has been read: the last output was stored before its input was acknowledged.
+ */
 static void run_dry(struct run *run)
 {
     int64_t deadline_ns = harness_deadline(PATIENCE_MS);
@@ -316,8 +318,8 @@ static bool can_tell(const struct soak *soak, enum measure measure)
 }
 
 /*
- * A leak moves the median and has a slope. A late peak alone moves the median, and is there once: what
- * it took from the system stays, for the next one.
+ * A leak moves the median and has a slope. A late peak alone moves the median, and is there once:
+ * what it took from the system stays, for the next one.
  */
 static bool is_flat(const struct soak_result *result, enum measure measure)
 {
@@ -359,7 +361,9 @@ static void print_trend(const struct soak *soak, const struct soak_result *resul
                                 : "**grows**");
 }
 
-/* The smallest leak that the bound on memory would not let pass, between the middles of the halves. */
+/*
+ * The smallest leak that the bound on memory would not let pass, between the middles of the halves.
+ */
 static void print_sensitivity(const struct soak *soak, const struct soak_result *result)
 {
     double bytes = measures[MEASURE_MEMORY].growth * 1048576, half = soak->seconds / 2.0;

@@ -11,10 +11,10 @@
 #include "trend.h"
 
 /*
- * A soak: mixed traffic, first at full speed for a while to see how much that is, then at half of it
- * while rules are reloaded, the server restarts and a second tidemill comes and goes. What the measured
- * tidemill holds is looked at all the time; in the end everything must have come out exactly once,
- * nothing may be pending, and what it holds must not have grown.
+ * A soak: mixed traffic, first at full speed for a while to see how much that is, then at half of
+ * it while rules are reloaded, the server restarts and a second tidemill comes and goes. What the
+ * measured tidemill holds is looked at all the time; in the end everything must have come out
+ * exactly once, nothing may be pending, and what it holds must not have grown.
  */
 
 struct soak {

@@ -63,7 +63,9 @@ void traffic_input(void *context, size_t number, struct feed_input *input)
     double value = (round / LEVEL_RUN % 2 == 0 ? 50.0 : 95.0) + (double)(round % 7) / 10;
     input->subject = kind->subject;
     snprintf(input->id, sizeof(input->id), "i%zu", number);
-    /* A prime other than the stride chooses the sensor, or some kinds would not meet some sensors. */
+    /*
+     * A prime other than the stride chooses the sensor, or some kinds would not meet some sensors.
+     */
     int sensor = (int)((number + number / CYCLE) % SENSORS);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"

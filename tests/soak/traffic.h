@@ -8,9 +8,9 @@
 #include "integration/feeder.h"
 
 /*
- * The inputs of a soak, and what must become of each. Of 1000 inputs in a row each kind has its share,
- * spread evenly. Every input that is JSON has "time": TIME_BASE + its number, and whatever the rules
- * publish because of it has the same "time": so an output tells its input. Pure.
+ * The inputs of a soak, and what must become of each. Of 1000 inputs in a row each kind has its
+ * share, spread evenly. Every input that is JSON has "time": TIME_BASE + its number, and whatever
+ * the rules publish because of it has the same "time": so an output tells its input. Pure.
  */
 
 #define TIME_BASE INT64_C(1700000000000)
