@@ -10,9 +10,10 @@
  * another rule, so that they do not run again in this process. Written when a message is given
  * back, read when one is delivered again, so it is off the normal way.
  *
- * Shared by all workers, since the message may come back to any of them: the one lock in mill/.
- * Bounded: the oldest message is forgotten first, and forgetting costs a repeated call whose
- * outputs have the same ids.
+ * Shared by all workers, since the message may come back to any of them: its lock is the one in
+ * mill/ that is taken because of a message (those in rule_book.c and discovery.c are not). Bounded:
+ * the oldest message is forgotten first, and forgetting costs a repeated call whose outputs have
+ * the same ids.
  */
 
 enum { PROGRESS_MESSAGES_MAX = 20000 };

@@ -11,6 +11,7 @@
  *   SIGHUP            reload the rules
  *   SIGTERM, SIGINT   drain and exit 0 inside shutdown_timeout; a second one: exit at once
  *   SIGUSR1           the status to the log
+ *   SIGUSR2           the log to `debug`, and back
  *
  * Blocking work (provisioning, building engines) runs on libuv's thread pool, so the loop always
  * answers signals.

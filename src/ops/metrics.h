@@ -91,6 +91,7 @@ void metric_gauge_set(struct metric_gauge *gauge, double value);
 /* Not a number: nothing. */
 void metric_histogram_observe(struct metric_histogram *histogram, double value);
 
+/* For tests: what it has come to. */
 double metric_counter_value(const struct metric_counter *counter);
 
 /*
@@ -104,10 +105,7 @@ void metrics_remove_gather(void (*gather)(void *context), void *context);
 /* The whole page, NUL-terminated, to be freed; its size in `size`. NULL when memory is short. */
 char *metrics_render(size_t *size);
 
-/*
- * Forgets all. No handle, and no other thread, may use the registry any more. For tests and the
- * end.
- */
+/* For tests: forgets all. No handle, and no other thread, may use the registry any more. */
 void metrics_close(void);
 
 #endif

@@ -21,7 +21,8 @@
  *   sandbox  the libraries and the environment a rule sees, require
  *   guards   the library functions that are not Lua's own; coroutines: the same for coroutine.*
  *   api      the `mill` table; publish, metric, message, state, kv: its larger members
- *   limits, timers, outputs: the clockwork below; they know no rules
+ *   limits   the ceiling and the deadline of the call that runs; past them it asks call to end it
+ *   timers, outputs: the clockwork below; they know no rules
  *
  * A function marked LJMP may raise a Lua error, that is, not return: it runs only below the
  * protected call of a coroutine or of lua_pcall. All others never raise and expect nothing but a
