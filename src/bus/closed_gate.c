@@ -1,6 +1,5 @@
 #include "bus/closed_gate.h"
 
-#include <errno.h>
 #include <time.h>
 
 enum { PATIENCE_S = 5 };

@@ -407,8 +407,6 @@ enum consumer_state provision_consumer_state(struct control *control, const char
             .created_ns = created_ns_of(&info),
             .num_pending = count_of(&info, "num_pending"),
             .num_ack_pending = count_of(&info, "num_ack_pending"),
-            .num_redelivered = count_of(&info, "num_redelivered"),
-            .num_waiting = count_of(&info, "num_waiting"),
             .delivered_sequence = count_of(&info, "delivered.stream_seq"),
             .acknowledged_sequence = count_of(&info, "ack_floor.stream_seq"),
         };

@@ -52,11 +52,9 @@ enum consumer_state {
 };
 
 struct consumer_counts {
-    int64_t created_ns;      /* since 1970: tells it from a later one of the same name */
-    int64_t num_pending;     /* not yet delivered */
-    int64_t num_ack_pending; /* delivered, not yet acknowledged */
-    int64_t num_redelivered;
-    int64_t num_waiting;           /* open pull requests */
+    int64_t created_ns;            /* since 1970: tells it from a later one of the same name */
+    int64_t num_pending;           /* not yet delivered */
+    int64_t num_ack_pending;       /* delivered, not yet acknowledged */
     int64_t delivered_sequence;    /* stream sequence of the last delivery */
     int64_t acknowledged_sequence; /* stream sequence up to which all is acknowledged */
 };

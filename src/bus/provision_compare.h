@@ -30,7 +30,7 @@ int stream_differences(const struct stream_config *stream, const char *info, siz
 /* Whether the stream of a STREAM.INFO reply takes every subject that `pattern` matches. */
 bool stream_takes(const char *info, size_t size, const char *pattern);
 
-/* Whether every subject that `inner` matches is matched by `outer`. Both are valid patterns. */
+/* For tests: whether `outer` matches all that `inner` matches. Both are valid patterns. */
 bool pattern_covers(const char *outer, const char *inner);
 
 /* The body of CONSUMER.DURABLE.CREATE. */

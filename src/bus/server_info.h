@@ -22,7 +22,7 @@ struct server_info {
 int server_info_read(struct server_info *info, const char *url, int64_t timeout_ns,
                      struct error *err);
 
-/* The same from the line itself ("INFO {...}"). */
+/* For tests: the same from the line itself ("INFO {...}"). */
 int server_info_parse(struct server_info *info, const char *line, size_t size, struct error *err);
 
 #endif

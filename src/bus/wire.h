@@ -67,8 +67,10 @@ enum pull_status {
  * Classifies by the Status header (never by an empty body: users may send those). `pending` gets
  * Nats-Pending-Messages, the undelivered rest of the request, or 0.
  */
-enum pull_status pull_status_of(int code, const char *description);
 enum pull_status wire_pull_status(const struct wire_message *message, int *code,
                                   const char **description, uint64_t *pending);
+
+/* For tests: the same from code (0: none) and description (NULL: none) alone. */
+enum pull_status pull_status_of(int code, const char *description);
 
 #endif

@@ -1,6 +1,5 @@
 /* tidemill check: loads the configuration and the rules and says what is wrong with them. */
 
-#include "base/log.h"
 #include "base/subject.h"
 #include "base/suggest.h"
 #include "bus/stream_reader.h"

@@ -3,9 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 /*
  * What is to go is looked up first: only that is removed, whatever arrives while somebody decides.

@@ -1,12 +1,10 @@
 #include "cmd/replay_item.h"
 
-#include "base/clock.h"
 #include "bus/json_scan.h"
 #include "bus/json_write.h"
 #include "cmd/dead_text.h"
 #include "ops/escape.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

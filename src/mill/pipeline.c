@@ -6,10 +6,8 @@
 #include "mill/tally.h"
 #include "mill/telemetry.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     BUFFERED_HIGH = 4 << 20, /* bytes in the connection's output buffer */
@@ -517,7 +515,7 @@ void pipeline_leave(struct pipeline *pipeline)
     }
 }
 
-size_t pipeline_in_flight(const struct pipeline *pipeline)
+static size_t in_flight(const struct pipeline *pipeline)
 {
     size_t count = 0;
     for (size_t i = 0; i < pipeline->options.source_count; i++)
@@ -527,7 +525,7 @@ size_t pipeline_in_flight(const struct pipeline *pipeline)
 
 bool pipeline_idle(const struct pipeline *pipeline)
 {
-    bool idle = outbox_count(pipeline->outbox) == 0 && pipeline_in_flight(pipeline) == 0 &&
+    bool idle = outbox_count(pipeline->outbox) == 0 && in_flight(pipeline) == 0 &&
                 engine_active(pipeline->current->engine) == 0;
     for (const struct generation *old = pipeline->retired; old != NULL; old = old->next)
         idle = idle && engine_active(old->engine) == 0;

@@ -127,6 +127,4 @@ void pipeline_leave(struct pipeline *pipeline);
 /* Whether nothing is in flight: no message, no handler, no output. */
 bool pipeline_idle(const struct pipeline *pipeline);
 
-size_t pipeline_in_flight(const struct pipeline *pipeline);
-
 #endif

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <string.h>
+#include <stdio.h>
 
 static bool deny_pull(struct pipeline *pipeline, const char *subject, int64_t now_ns)
 {

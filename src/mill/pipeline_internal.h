@@ -45,9 +45,6 @@ void pipeline_put_to_work(struct pipeline *pipeline, struct engine *engine);
 /* Gives the message to the rules that want it. The delivery may be settled and gone on return. */
 void pipeline_start(struct pipeline *pipeline, struct delivery *delivery);
 
-/* The delivery will be tried again: its runs are over. */
-void pipeline_release_runs(struct delivery *delivery);
-
 /* The delivery is settled: its place in the window is free. */
 void pipeline_finish(struct pipeline *pipeline, struct delivery *delivery);
 

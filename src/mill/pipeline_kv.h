@@ -35,7 +35,7 @@ int kv_calls_begin(struct kv_calls *calls, uint32_t generation, uint64_t wait,
 void kv_calls_reply(struct kv_calls *calls, uint64_t token, const struct wire_message *message,
                     bool no_responders);
 
-/* How many are under way, or not yet forgotten. */
+/* For tests: how many are under way, or not yet forgotten. */
 size_t kv_calls_count(const struct kv_calls *calls);
 
 #endif

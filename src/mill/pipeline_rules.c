@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     ID_SIZE = 384,
@@ -23,7 +22,7 @@ enum {
 
 /* --- the end of a delivery --- */
 
-void pipeline_release_runs(struct delivery *delivery)
+static void release_runs(struct delivery *delivery)
 {
     for (size_t i = 0; i < delivery->run_count; i++)
         delivery->runs[i].generation->uses--;
@@ -33,7 +32,7 @@ void pipeline_release_runs(struct delivery *delivery)
 void pipeline_finish(struct pipeline *pipeline, struct delivery *delivery)
 {
     struct source *source = delivery->source;
-    pipeline_release_runs(delivery);
+    release_runs(delivery);
     pipeline_discard(pipeline, delivery->message);
     pipeline_discard(pipeline, delivery->latest);
     delivery_free(delivery);
@@ -49,7 +48,7 @@ static void close_one(struct pipeline *pipeline, struct delivery *delivery)
     if (settle(&pipeline->settler, delivery, pipeline->now_ns))
         pipeline_finish(pipeline, delivery);
     else if (delivery->phase == PHASE_WAITING)
-        pipeline_release_runs(delivery);
+        release_runs(delivery);
 }
 
 /* --- outputs --- */
@@ -87,7 +86,7 @@ void pipeline_output_done(void *context, void *token, const struct outbox_result
         if (settle_dead_letter_done(&pipeline->settler, delivery, result->stored, result->error))
             pipeline_finish(pipeline, delivery);
         else
-            pipeline_release_runs(delivery);
+            release_runs(delivery);
         return;
     }
     run->outputs_open--;

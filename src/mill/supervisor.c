@@ -18,10 +18,8 @@
 #include "ops/http.h"
 #include "ops/process_metrics.h"
 
-#include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

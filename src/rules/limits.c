@@ -1,7 +1,5 @@
 #include "rules/limits.h"
 
-#include <stdlib.h>
-
 #include "base/clock.h"
 #include "rules/call.h"
 #include "rules/engine_impl.h"

@@ -27,7 +27,7 @@
  */
 int luafile_eval(const char *path, struct value *out, struct error *err);
 
-/* The same for a text; `name` stands for the file in messages. */
+/* For tests: the same for a text; `name` stands for the file in messages. */
 int luafile_eval_text(const char *name, const char *text, size_t size, struct value *out,
                       struct error *err);
 

@@ -276,7 +276,8 @@ void rule_each_subject(const struct rule *rule, void (*visit)(void *context, con
 
 /* --- the queue -------------------------------------------------------------------------------- */
 
-int rule_queue(struct rule *rule, const struct input *input, void *token)
+/* Queues an input. Returns 0, or -1 when there is no memory. */
+static int queue_input(struct rule *rule, const struct input *input, void *token)
 {
     struct engine *engine = rule->engine;
     struct queued_input *queued = engine->free_inputs;
@@ -370,7 +371,7 @@ void rule_accept(struct rule *rule, const struct input *input, void *token)
         rule->draining = true;
         start_input(rule, input, token);
         rule->draining = false;
-    } else if (rule_queue(rule, input, token) != 0) {
+    } else if (queue_input(rule, input, token) != 0) {
         call_report_unstarted(rule, token, CAUSE_MEMORY, "out of memory: the input cannot wait");
         return;
     }

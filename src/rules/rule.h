@@ -22,9 +22,6 @@ void rule_load(lua_State *L, struct rule *rule);
 /* Writes the keys a rule's table may have (string constants), at most `max`; returns how many. */
 size_t rule_key_names(const char **names, size_t max);
 
-/* Queues an input. Returns 0, or -1 when there is no memory. */
-int rule_queue(struct rule *rule, const struct input *input, void *token);
-
 /* Takes the first queued input. Returns false when there is none. */
 bool rule_take(struct rule *rule, const struct input **input, void **token);
 

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "rules/call.h"
 #include "rules/json.h"
 #include "rules/json_lazy.h"

@@ -1,7 +1,6 @@
 #include "rules/trial.h"
 
 #include <lauxlib.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"

@@ -1,6 +1,5 @@
 #include "rules/uses.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 int uses_add(struct uses *uses, const struct use *use)

@@ -28,6 +28,7 @@ struct vocabulary;
 int vocabulary_open(struct vocabulary **vocabulary, struct engine *engine, struct error *err);
 void vocabulary_close(struct vocabulary *vocabulary); /* NULL is fine */
 
+/* For tests: the words, in their order. */
 size_t vocabulary_size(const struct vocabulary *vocabulary);
 const char *vocabulary_word(const struct vocabulary *vocabulary, size_t index);
 
