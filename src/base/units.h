@@ -24,7 +24,8 @@
 int units_parse_duration(const char *text, int64_t *ns, struct error *err);
 int units_parse_size(const char *text, int64_t *bytes, struct error *err);
 
-/* In nanoseconds since 1970-01-01 UTC; 1970 to 2262. A leap second counts as the second after it.
+/*
+ * In nanoseconds since 1970-01-01 UTC; 1970 to 2262. A leap second counts as the second after it.
  */
 int units_parse_time(const char *text, int64_t *ns, struct error *err);
 

@@ -7,8 +7,8 @@
 
 /*
  * A creds file: the token (JWT) that an account has signed for a user, and the user's seed. libnats
- * reads it at every connect, so that a renewed one is used at once, but it says of one that is of no
- * use neither its name nor that trying again cannot help. Secrets are wiped before return. Any
+ * reads it at every connect, so that a renewed one is used at once, but it says of one that is of
+ * no use neither its name nor that trying again cannot help. Secrets are wiped before return. Any
  * thread.
  */
 

@@ -1,11 +1,12 @@
 /*
- * libnats' own threads (delivery of the reply subscriptions, asynchronous connection callbacks) must
- * not touch the worker. They append to `inbound`, a locked list, and wake the loop; the loop takes
- * the whole list at once. The lock is held for a few instructions only.
+ * libnats' own threads (delivery of the reply subscriptions, asynchronous connection callbacks)
+ * must not touch the worker. They append to `inbound`, a locked list, and wake the loop; the loop
+ * takes the whole list at once. The lock is held for a few instructions only.
  *
  * A line that breaks is replaced by a new one here, and the other one with it, not by libnats' own
  * reconnecting. In loop mode that keeps the state of its parser (3.4.1 to 3.13): a message that the
- * server's death has cut off is completed with the first bytes of the next connection, and handed on.
+ * server's death has cut off is completed with the first bytes of the next connection, and handed
+ * on.
  */
 #include "bus/link.h"
 
@@ -13,6 +14,7 @@
 #include "base/log.h"
 #include "bus/closed_gate.h"
 #include "bus/denial.h"
+#include "bus/inbound.h"
 #include "bus/line.h"
 #include "bus/link_internal.h"
 #include "bus/options.h"
@@ -29,20 +31,6 @@ enum {
     SUBJECT_SIZE = LINK_REPLY_SIZE,
     WHY_SIZE = 512,
     REFUSALS_MAX = 2 /* then the credentials are wrong */
-};
-
-struct inbound {
-    char *denied; /* a subject; then nothing else is set */
-    enum reply_kind kind;
-    uint64_t token;
-    natsMsg *message;
-    bool no_responders;
-    bool halfway; /* a barrier that has come round on the intake */
-};
-
-struct inbound_list {
-    struct inbound *items;
-    size_t count, capacity;
 };
 
 struct link {
@@ -75,35 +63,13 @@ struct link {
 
 /* --- from libnats' threads to the loop --- */
 
-static void drop(struct inbound *item)
-{
-    natsMsg_Destroy(item->message);
-    free(item->denied);
-}
-
 static void append(struct link *link, struct inbound item)
 {
     pthread_mutex_lock(&link->lock);
-    struct inbound_list *list = &link->inbound;
-    if (link->closing) {
-        pthread_mutex_unlock(&link->lock);
-        drop(&item);
-        return;
-    }
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 256 : list->capacity * 2;
-        struct inbound *items = realloc(list->items, capacity * sizeof(*items));
-        if (items == NULL) {
-            /* A lost reply is repaired by its deadline; the same goes for any lost message. */
-            pthread_mutex_unlock(&link->lock);
-            drop(&item);
-            return;
-        }
-        list->items = items;
-        list->capacity = capacity;
-    }
-    list->items[list->count++] = item;
-    if (list->count == 1)
+    /* A lost reply is repaired by its deadline; the same goes for any lost message. */
+    if (link->closing || inbound_push(&link->inbound, &item) != 0)
+        inbound_drop(&item);
+    else if (link->inbound.count == 1)
         uv_async_send(&link->wake);
     pthread_mutex_unlock(&link->lock);
 }
@@ -116,8 +82,8 @@ static const char *unique_part(const struct link *link)
 }
 
 /*
- * "<kind>.<token>" at the end of a reply's subject, or "<kind>-<token>" at the end of the name of the
- * consumer that has delivered it; NULL: it is neither.
+ * "<kind>.<token>" at the end of a reply's subject, or "<kind>-<token>" at the end of the name of
+ * the consumer that has delivered it; NULL: it is neither.
  */
 static const char *reply_tail(const struct link *link, natsMsg *message)
 {
@@ -379,13 +345,13 @@ static int publish_barrier(struct link *link, const struct line *line, char lett
 static void take(struct link *link, struct inbound *item)
 {
     if (link->closing) {
-        drop(item);
+        inbound_drop(item);
     } else if (item->denied != NULL) {
         link->handler.on_denied(link->handler.context, item->denied);
         free(item->denied);
     } else if (item->halfway) {
         publish_barrier(link, link->outlet, 'r', item->token);
-        drop(item);
+        inbound_drop(item);
     } else {
         link->handler.on_reply(link->handler.context, item->kind, item->token,
                                (struct wire_message *)item->message, item->no_responders);
@@ -489,13 +455,6 @@ void link_close(struct link *link)
     uv_close((uv_handle_t *)&link->retry, NULL);
 }
 
-static void free_list(struct inbound_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        drop(&list->items[i]);
-    free(list->items);
-}
-
 void link_free(struct link *link)
 {
     if (link == NULL)
@@ -505,8 +464,8 @@ void link_free(struct link *link)
     drop_subscriptions(link);
     free_lost(link, link->lost);
     natsOptions_Destroy(link->options);
-    free_list(&link->inbound);
-    free(link->taken.items);
+    inbound_free(&link->inbound);
+    free(link->taken.items); /* they were handed on */
     pthread_mutex_destroy(&link->lock);
     free(link);
 }

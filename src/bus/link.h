@@ -22,14 +22,15 @@
  * bench/RESULTS.md). When one of them breaks the other one is given up, too: above, the link is one
  * thing that is there or not.
  *
- * Replies (PubAcks, answers to requests) come to one inbox as `<inbox>.r.<kind>.<token>`, those by the
- * intake as `<inbox>.i.<kind>.<token>`. Their subscriptions have a callback, on a thread of libnats', because only a callback keeps the subject
- * of a 503 and with it the token of what failed; the link hands each on to `on_reply` on the loop's
- * thread. That thread costs a switch for nearly each reply, so PubAcks come to a second inbox,
- * `<inbox>.q.<token>`, which link_take_pubacks empties on the loop. There a 503 has no name
- * (natsSubscription_NextMsg destroys it); who hears of one asks again by way of the first. What a
- * consumer with a name of link_consumer_name delivers to the inbox comes there, too. Pulled
- * messages do not come this way (pull.h).
+ * Replies (PubAcks, answers to requests) come to one inbox as `<inbox>.r.<kind>.<token>`, those by
+ * the intake as `<inbox>.i.<kind>.<token>`. Their subscriptions have a callback, on a thread of
+ * libnats', because only a callback keeps the subject of a 503 and with it the token of what
+ * failed; the link hands each on to `on_reply` on the loop's thread. That thread costs a switch for
+ * nearly each reply, so PubAcks come to a second inbox, `<inbox>.q.<token>`, which
+ * link_take_pubacks empties on the loop. There a 503 has no name (natsSubscription_NextMsg destroys
+ * it); who hears of one asks again by way of the first. What a consumer with a name of
+ * link_consumer_name delivers to the inbox comes there, too. Pulled messages do not come this way
+ * (pull.h).
  *
  * Threads: everything is called, and calls back, on the loop's thread. Messages of libnats'
  * threads are passed over inside.
@@ -74,8 +75,8 @@ struct link_handler {
 
 /*
  * Connects (blocks up to connect_timeout for each url and connection) and attaches to `loop`, which
- * must be the calling thread's. `role` ("worker 1") is in the connections' names. On failure `*link`
- * is NULL or a link that is already closing: run the loop, then link_free.
+ * must be the calling thread's. `role` ("worker 1") is in the connections' names. On failure
+ * `*link` is NULL or a link that is already closing: run the loop, then link_free.
  */
 int link_open(struct link **link, uv_loop_t *loop, const struct nats_config *config,
               const char *role, const struct link_handler *handler, struct error *err);
@@ -109,8 +110,8 @@ int link_request(struct link *link, enum reply_kind kind, uint64_t token, const 
                  const char *payload, size_t size);
 
 /*
- * The same by the intake, with `<inbox>.i.<kind>.<token>`: in order with acknowledgements on the way
- * there, and with the messages that are pulled on the way back.
+ * The same by the intake, with `<inbox>.i.<kind>.<token>`: in order with acknowledgements on the
+ * way there, and with the messages that are pulled on the way back.
  */
 int link_request_in_order(struct link *link, enum reply_kind kind, uint64_t token,
                           const char *subject, const char *payload, size_t size);
@@ -128,13 +129,15 @@ void link_consumer_name(const struct link *link, char *name, size_t size, enum r
 
 /*
  * Sends a message to itself, by the intake and then by the outlet: its reply means that the server
- * has seen all that was sent before, and that all that it had sent is here. So does its refusal, where
- * the user may not publish to an inbox; it looks like the reply.
+ * has seen all that was sent before, and that all that it had sent is here. So does its refusal,
+ * where the user may not publish to an inbox; it looks like the reply.
  */
 int link_barrier(struct link *link, uint64_t token);
 
-/* Sends it by the outlet, the first time or again. Returns 0, or -1 with why (too large, buffer full,
- * closed). */
+/*
+ * Sends it by the outlet, the first time or again. Returns 0, or -1 with why (too large, buffer
+ * full, closed).
+ */
 int link_send(struct link *link, struct outgoing *outgoing, struct error *err);
 
 #endif

@@ -15,8 +15,9 @@
 
 enum {
     /*
-     * A dead peer is noticed within 15 s, by the third ping without an answer: before the outbox gives
-     * up on outputs (mill/outbox.h), whose inputs would be given back by the other connection.
+     * A dead peer is noticed within 15 s, by the third ping without an answer: before the outbox
+     * gives up on outputs (mill/outbox.h), whose inputs would be given back by the other
+     * connection.
      */
     PING_INTERVAL_MS = 5000,
     PINGS_OUTSTANDING = 2,

@@ -17,8 +17,8 @@
  * does.
  *
  * While a tenth of a second settles a multiple of the window, the window is that, up to PULL_GROWTH
- * times `window` and some 2 MB: the server works faster the further ahead it may (bench/RESULTS.md),
- * and no other worker waits long for what one has taken.
+ * times `window` and some 2 MB: the server works faster the further ahead it may
+ * (bench/RESULTS.md), and no other worker waits long for what one has taken.
  *
  * Requests vanish without a word when the server or the leader goes away, and a missing consumer
  * answers nothing at all: idle heartbeats tell. After two heartbeats' silence the pull forgets its

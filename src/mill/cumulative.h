@@ -13,12 +13,12 @@
 /*
  * Cumulative acks of one source: keeps its floor (floor.h has the reasons), and talks to the server
  * about it. An ack goes out when the last one has been answered, and a few milliseconds after it at
- * the earliest, so that one covers what was settled meanwhile; questions go out, asynchronously like
- * all on a link, as long as something pending is unknown, at most one a second.
+ * the earliest, so that one covers what was settled meanwhile; questions go out, asynchronously
+ * like all on a link, as long as something pending is unknown, at most one a second.
  *
- * While the floor waits for a message, what is settled above it is kept from coming again with +WPI,
- * as long as all that is pending is known here. Otherwise it does come again, to whoever pulls: that
- * is how one of several processes gets to know it all.
+ * While the floor waits for a message, what is settled above it is kept from coming again with
+ * +WPI, as long as all that is pending is known here. Otherwise it does come again, to whoever
+ * pulls: that is how one of several processes gets to know it all.
  *
  * What another process held that has died is given back in its name, so that it comes at once
  * instead of after ack_wait; it would otherwise gather deliveries from one fault to the next. One

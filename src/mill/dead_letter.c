@@ -11,7 +11,8 @@
 
 enum { SUBJECT_SIZE = 512, ERROR_SIZE = 8192, NAME_SIZE = 256 };
 
-/* Appends `text` with CR and LF (which end a header) written as escapes; cut at the end of `out`.
+/*
+ * Appends `text` with CR and LF (which end a header) written as escapes; cut at the end of `out`.
  */
 static size_t append_escaped(char *out, size_t used, const char *text)
 {

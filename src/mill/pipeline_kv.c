@@ -4,7 +4,8 @@
  *   create  is a put that wants the key to have no message. When it has one, and that is the marker
  *           of a deletion, the put is done again with the marker's revision (ADR-8).
  *   keys    makes a consumer that has each key's last message, reads it to the end, removes it.
- *   a put   that nobody takes asks whether the bucket exists, to tell its absence from the server's.
+ *   a put   that nobody takes asks whether the bucket exists, to tell its absence from the
+ *   server's.
  */
 #include "mill/pipeline_kv.h"
 

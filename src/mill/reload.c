@@ -153,8 +153,8 @@ int reload_first(struct reload *reload, struct engine **engines, struct error *e
 }
 
 /*
- * What the last rules held goes back to the system before the new ones take as much: malloc keeps it
- * in the arena of the thread that built them, and the next build may be on another.
+ * What the last rules held goes back to the system before the new ones take as much: malloc keeps
+ * it in the arena of the thread that built them, and the next build may be on another.
  */
 static void build_on_pool(uv_work_t *work)
 {

@@ -4,10 +4,10 @@
  * while a round has left work behind. Timers only mark things due, so that a round first takes what
  * has arrived: a worker that was held up does not mistake its own delay for the server's silence.
  *
- * Stopping: DRAIN asks for nothing more, unsubscribes when it has become quiet, and sends a barrier;
- * when that comes round, all that the server had sent is here. When nothing is in flight any more,
- * the rules are unloaded; then a second barrier makes sure that the server has seen every ack, the
- * link closes and the loop runs out.
+ * Stopping: DRAIN asks for nothing more, unsubscribes when it has become quiet, and sends a
+ * barrier; when that comes round, all that the server had sent is here. When nothing is in flight
+ * any more, the rules are unloaded; then a second barrier makes sure that the server has seen every
+ * ack, the link closes and the loop runs out.
  */
 #include "mill/worker.h"
 

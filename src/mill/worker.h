@@ -65,7 +65,8 @@ bool worker_connected(const struct worker *worker);
 /* The pulls of the source at this position of config->sources begin anew (pipeline.h). */
 void worker_restart_pull(struct worker *worker, unsigned source, bool replaced, uint64_t stream_id);
 
-/* Reload, step by step; see enum offer_state. worker_decline takes a READY or REFUSED offer back.
+/*
+ * Reload, step by step; see enum offer_state. worker_decline takes a READY or REFUSED offer back.
  */
 void worker_offer(struct worker *worker, struct engine *engine);
 void worker_commit(struct worker *worker);

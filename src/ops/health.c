@@ -266,7 +266,9 @@ static void write_time(FILE *out, int64_t ns)
     fputc('"', out);
 }
 
-/* The old rules go on after a reload that failed, so that is told, but is no reason not to be ready.
+/*
+ * The old rules go on after a reload that failed, so that is told, but is no reason not to be
+ * ready.
  */
 static void write_rules_line(FILE *out, const struct reload *reload)
 {

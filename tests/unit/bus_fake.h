@@ -19,9 +19,9 @@
 #include <strings.h>
 
 /*
- * The link and the wire messages without a server: a test that includes this replaces bus/link.c and
- * bus/wire.c. What is sent is kept in `bus.sent`, in order. With BUS_FAKE_LINK_ONLY defined the wire messages are the real
- * ones. One test program, one inclusion.
+ * The link and the wire messages without a server: a test that includes this replaces bus/link.c
+ * and bus/wire.c. What is sent is kept in `bus.sent`, in order. With BUS_FAKE_LINK_ONLY defined the
+ * wire messages are the real ones. One test program, one inclusion.
  */
 
 enum { FAKE_TEXT = 160, FAKE_HEADERS = 32 };

@@ -58,8 +58,8 @@ static inline void send_document(struct fixture *f, const char *bytes, size_t si
 }
 
 /*
- * Refuses every block once: Lua answers a refusal with a full collection and asks again. Since 5.4.5
- * not when a stack grows, which no other block that grows can be told from.
+ * Refuses every block once: Lua answers a refusal with a full collection and asks again. Since
+ * 5.4.5 not when a stack grows, which no other block that grows can be told from.
  */
 enum { GROWTH_IS_ASKED_FOR_AGAIN = LUA_VERSION_RELEASE_NUM < 50405 };
 struct stress {

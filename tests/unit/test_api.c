@@ -14,7 +14,7 @@ static void run_failures(struct fixture *f, const char *cases)
     run_body(f, body);
 }
 
-/* --- mill.publish ------------------------------------------------------------------------------- */
+/* --- mill.publish ----------------------------------------------------------------------------- */
 
 static void test_publish_checks_its_subject(void **state)
 {
@@ -109,7 +109,7 @@ static void test_a_table_is_published_as_the_document_that_came(void **state)
     assert_text_contains(last_end(f)->outputs[0].payload, "\"list\":[]");
 }
 
-/* --- waiting and time --------------------------------------------------------------------------- */
+/* --- waiting and time ------------------------------------------------------------------------- */
 
 static void test_waits_check_their_arguments(void **state)
 {
@@ -150,7 +150,7 @@ static void test_json_encodes_and_decodes(void **state)
              "assert(not pcall(mill.json.decode, '{'))");
 }
 
-/* --- the log ------------------------------------------------------------------------------------- */
+/* --- the log ---------------------------------------------------------------------------------- */
 
 static void test_log_joins_its_values_and_shows_tables_as_json(void **state)
 {
@@ -170,7 +170,7 @@ static void test_log_takes_what_is_not_json(void **state)
     assert_text_contains(f->log, "info x: shown\n");
 }
 
-/* --- metrics -------------------------------------------------------------------------------------- */
+/* --- metrics ---------------------------------------------------------------------------------- */
 
 static void test_metrics_reach_the_host_with_sorted_labels(void **state)
 {

@@ -265,7 +265,8 @@ static void test_the_activity_names_rule_subject_and_sequence_only_while_running
     assert_text_contains(f->activity.text, "x: sensors.value seq ");
 }
 
-/* --- waiting ------------------------------------------------------------------------------------
+/*
+ * --- waiting ------------------------------------------------------------------------------------
  */
 
 static void test_sleep_resumes_when_due_and_not_before(void **state)

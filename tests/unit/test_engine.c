@@ -2,7 +2,8 @@
 
 /* The engine as its host sees it: routing, order, loading, retiring. */
 
-/* --- order and concurrency ----------------------------------------------------------------------
+/*
+ * --- order and concurrency ----------------------------------------------------------------------
  */
 
 static void test_a_rule_that_waits_holds_back_its_next_messages(void **state)
@@ -62,7 +63,8 @@ static void test_a_long_queue_is_worked_off_without_recursion(void **state)
     assert_int_equal(f->end_count, 50001);
 }
 
-/* --- loading, unloading, carrying ---------------------------------------------------------------
+/*
+ * --- loading, unloading, carrying ---------------------------------------------------------------
  */
 
 static void test_on_load_runs_before_the_first_message(void **state)

@@ -16,8 +16,8 @@
 #include "rules/json_lazy.h"
 
 /*
- * The JSON codec when memory runs out at each place: the error is Lua's own, the stack is as it was,
- * and the same state does the same work afterwards, with the same result.
+ * The JSON codec when memory runs out at each place: the error is Lua's own, the stack is as it
+ * was, and the same state does the same work afterwards, with the same result.
  */
 
 /* Escapes, all sizes of strings, keys that come again, small and large arrays, nested deeply. */

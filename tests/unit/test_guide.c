@@ -8,8 +8,8 @@
 #include "rules/testing.h"
 
 /*
- * Runs the examples of docs/rules.md and README.md. Every block of Lua there has a comment before it
- * (not visible in the page) that says what it is:
+ * Runs the examples of docs/rules.md and README.md. Every block of Lua there has a comment before
+ * it (not visible in the page) that says what it is:
  *
  *     <!-- run too_hot                                        a rule; what goes in and comes out:
  *     answer {"price":5}                                      the next mill.request is answered so

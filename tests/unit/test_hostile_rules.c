@@ -25,7 +25,9 @@ static int setup(void **state)
     return fixture_setup(state);
 }
 
-/* The text of tests/hostile/NAME.lua; the tests run in the source tree, else TIDEMILL_SOURCE says. */
+/*
+ * The text of tests/hostile/NAME.lua; the tests run in the source tree, else TIDEMILL_SOURCE says.
+ */
 static void read_hostile(char *text, size_t size)
 {
     const char *source = getenv("TIDEMILL_SOURCE");

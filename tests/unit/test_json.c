@@ -1,7 +1,8 @@
 #include "sanitizer.h"
 #include "unit/json_state.h"
 
-/* The codec as a whole; each direction has its own file (test_json_decode.c, test_json_encode.c).
+/*
+ * The codec as a whole; each direction has its own file (test_json_decode.c, test_json_encode.c).
  */
 
 enum { SEED = 20241123, ROUNDS = 4000 / SLOWNESS };
@@ -136,7 +137,8 @@ static void test_lua_cjson_agrees_on_generated_documents(void **state)
 
 /* Memory */
 
-/* Counts what is held; from the moment `left` is used up, everything that asks for more gets NULL.
+/*
+ * Counts what is held; from the moment `left` is used up, everything that asks for more gets NULL.
  */
 struct memory {
     size_t held;

@@ -82,7 +82,8 @@ static int significant_digits(const char *text)
     return count;
 }
 
-/* Writing must give a JSON float that reads back the same, with no more digits than printf needs.
+/*
+ * Writing must give a JSON float that reads back the same, with no more digits than printf needs.
  */
 static void assert_write(double value)
 {

@@ -153,7 +153,9 @@ static void test_garbage_is_collected_instead_of_counted(void **state)
     run_body(f, "for i = 1, 3000 do local s = ('x'):rep(100000) .. i end");
 }
 
-/* Nothing is collected here before memory is full, and then it is mostly a stack that wants more. */
+/*
+ * Nothing is collected here before memory is full, and then it is mostly a stack that wants more.
+ */
 static void test_garbage_is_collected_for_a_stack_that_grows_too(void **state)
 {
     struct fixture *f = *state;

@@ -5,7 +5,7 @@
 
 /* What is found in rules by looking at them, and above all what is not. */
 
-/* --- the fixture: all findings, "line: text\n" -------------------------------------------------- */
+/* --- the fixture: all findings, "line: text\n" ------------------------------------------------ */
 
 static char findings[4096];
 

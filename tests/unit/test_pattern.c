@@ -52,7 +52,7 @@ static void run(lua_State *L, const char *chunk)
         fail_msg("%s", lua_tostring(L, -1));
 }
 
-/* --- table by table ----------------------------------------------------------------------------- */
+/* --- table by table --------------------------------------------------------------------------- */
 
 /* One call, written as Lua, and what it must give, as table.concat of tostring writes it. */
 struct row {
@@ -259,7 +259,7 @@ static void test_errors_are_those_of_stock_lua(void **state)
     check_rows(*state, rows);
 }
 
-/* --- beside stock Lua --------------------------------------------------------------------------- */
+/* --- beside stock Lua ------------------------------------------------------------------------- */
 
 enum { CASES = 60000 / SLOWNESS, PATTERN_ITEMS = 6, SUBJECT_MAX = 14 };
 
@@ -373,7 +373,7 @@ static void test_generated_calls_come_to_the_same_as_in_stock_lua(void **state)
     }
 }
 
-/* --- the budget --------------------------------------------------------------------------------- */
+/* --- the budget ------------------------------------------------------------------------------- */
 
 /* A blow-up must end with the error; stock Lua would take from a second to for ever. */
 static void check_expensive(lua_State *L, const char *call, const char *wanted)

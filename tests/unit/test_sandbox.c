@@ -135,7 +135,7 @@ static void test_metatables_work_otherwise(void **state)
                      "local t = rawset({}, 'a', 1) assert(t.a == 1)");
 }
 
-/* --- mill is read-only ------------------------------------------------------------------------- */
+/* --- mill is read-only ------------------------------------------------------------------------ */
 
 static void test_mill_and_its_tables_cannot_be_changed(void **state)
 {
@@ -162,7 +162,7 @@ static void test_an_unknown_member_of_mill_is_an_error_with_the_nearest_name(voi
                      "x.lua:2: mill.publsh does not exist (did you mean 'publish'?)");
 }
 
-/* --- require ----------------------------------------------------------------------------------- */
+/* --- require ---------------------------------------------------------------------------------- */
 
 static void test_each_rule_has_its_own_instance_of_a_module(void **state)
 {
@@ -250,7 +250,7 @@ static void test_bytecode_is_refused(void **state)
     assert_text_contains(open_error(f, "\x1bLua"), "attempt to load a binary chunk");
 }
 
-/* --- guards ------------------------------------------------------------------------------------- */
+/* --- guards ----------------------------------------------------------------------------------- */
 
 static void test_string_rep_is_capped(void **state)
 {
@@ -304,7 +304,7 @@ static void test_pcall_and_xpcall_work_as_in_the_manual(void **state)
              "assert(not pcall(pcall)) assert(not pcall(xpcall, print))");
 }
 
-/* --- coroutines --------------------------------------------------------------------------------- */
+/* --- coroutines ------------------------------------------------------------------------------- */
 
 static void test_coroutines_work_as_in_the_manual(void **state)
 {

@@ -68,7 +68,9 @@ static void fail_with(struct fixture *f, const char *rule, const char *body, con
 }
 
 #define RULE(body) "return { subjects = { 'in' }, on_message = function(msg)\n" body "\nend }"
-#define SEND       "local published, verdict, detail = rule:send { subject = 'in', data = { a = 1 } }\n"
+#define SEND                                                                                       \
+    "local published, verdict, detail = "                                                          \
+    "rule:send { subject = 'in', data = { a = 1 } }\n"
 
 /* --- what is reported ------------------------------------------------------------------------- */
 
