@@ -4,6 +4,7 @@
 #include "base/log_fold.h"
 #include "base/log_sink.h"
 #include "base/redact.h"
+#include "base/units.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -129,14 +129,8 @@ static void put_escaped(struct line *line, const char *text, size_t max, bool js
 
 static void put_time(struct line *line)
 {
-    char text[40];
-    int64_t now = clock_wall_ns();
-    time_t seconds = (time_t)(now / NS_PER_S);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t used = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + used, sizeof(text) - used, ".%03dZ", (int)(now % NS_PER_S / NS_PER_MS));
-    put(line, text);
+    char text[UNITS_TIME_TEXT];
+    put(line, units_format_time(clock_wall_ns(), 3, text));
 }
 
 /* An event on its way to its line. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/clock.h"
 
@@ -208,6 +209,20 @@ char *units_format_duration(int64_t ns, char text[UNITS_DURATION_TEXT])
             ;
     }
     snprintf(text, UNITS_DURATION_TEXT, "%" PRId64 "%s", ns / units[i].factor, units[i].name);
+    return text;
+}
+
+char *units_format_time(int64_t ns, unsigned digits, char text[UNITS_TIME_TEXT])
+{
+    time_t seconds = (time_t)(ns / NS_PER_S);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    size_t end = strftime(text, UNITS_TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &utc);
+    if (digits > 0) {
+        snprintf(text + end, UNITS_TIME_TEXT - end, ".%09d", (int)(ns % NS_PER_S));
+        end += 1 + digits;
+    }
+    snprintf(text + end, UNITS_TIME_TEXT - end, "Z");
     return text;
 }
 

@@ -39,4 +39,14 @@ enum { UNITS_DURATION_TEXT = 24 };
 /* Writes "1500ms", "30s", "2m", ...: the largest unit that gives a whole number. Returns `text`. */
 char *units_format_duration(int64_t ns, char text[UNITS_DURATION_TEXT]);
 
+/* Enough for every time. */
+enum { UNITS_TIME_TEXT = 32 };
+
+/*
+ * Writes a time of 1970 to 2262 in UTC, as RFC 3339 has it, with 0 to 9 digits of the second's
+ * fraction: "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.250Z". What has no digit is cut, as
+ * units_parse_time cuts. Returns `text`.
+ */
+char *units_format_time(int64_t ns, unsigned digits, char text[UNITS_TIME_TEXT]);
+
 #endif

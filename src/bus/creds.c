@@ -1,5 +1,6 @@
 #include "bus/creds.h"
 
+#include "base/clock.h"
 #include "bus/json_scan.h"
 #include "bus/nkey.h"
 
@@ -115,11 +116,10 @@ static size_t decode_base64(char *text, size_t size)
     return used;
 }
 
-int creds_expired(const char *path, char *when, size_t size)
+int creds_expired(const char *path, char when[UNITS_TIME_TEXT])
 {
     size_t token_size;
     int64_t expires = 0;
-    struct tm utc;
     int result = 0;
     char *text = read_file(path, NULL);
     char *token = text != NULL ? find_token(text, &token_size) : NULL;
@@ -130,9 +130,8 @@ int creds_expired(const char *path, char *when, size_t size)
         time_t now = time(NULL);
         if (json_scan_integer(claims, claims_size, "exp", &expires) && expires > 0 &&
             expires <= (int64_t)now) {
-            time_t then = (time_t)expires;
-            result = gmtime_r(&then, &utc) != NULL &&
-                     strftime(when, size, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0;
+            units_format_time(expires * NS_PER_S, 0, when);
+            result = 1;
         }
     }
     forget(text);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/units.h"
 
 /*
  * A creds file: the token (JWT) that an account has signed for a user, and the user's seed. libnats
@@ -19,6 +20,6 @@ int creds_check(const char *path, struct error *err);
  * When the token's time is over: writes when that was, "2026-01-01T00:00:00Z", and returns 1. Else
  * (or when that cannot be told) returns 0.
  */
-int creds_expired(const char *path, char *when, size_t size);
+int creds_expired(const char *path, char when[UNITS_TIME_TEXT]);
 
 #endif

@@ -392,9 +392,9 @@ static bool url_has_credentials(const struct nats_config *config)
 
 static const char *credentials_advice(const struct nats_config *config, char *text, size_t size)
 {
-    char when[32];
+    char when[UNITS_TIME_TEXT];
     if (config->creds != NULL) {
-        if (creds_expired(config->creds, when, sizeof(when)))
+        if (creds_expired(config->creds, when))
             snprintf(text, size, "the JWT in nats.creds, %s, expired at %s", config->creds, when);
         else
             snprintf(text, size, "check nats.creds, %s", config->creds);

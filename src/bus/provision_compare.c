@@ -1,6 +1,5 @@
 #include "bus/provision_compare.h"
 
-#include "base/clock.h"
 #include "base/subject.h"
 #include "base/units.h"
 #include "bus/json_scan.h"
@@ -10,7 +9,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* A growing list of differences in a caller's text. */
 struct differences {
@@ -235,16 +233,6 @@ static const char *ack_policy(enum ack_mode ack)
     return ack == ACK_CUMULATIVE ? "all" : "explicit";
 }
 
-/* RFC 3339 in UTC, with all nine digits. */
-static void format_time(int64_t ns, char *text, size_t size)
-{
-    time_t seconds = (time_t)(ns / NS_PER_S);
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    size_t used = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(text + used, size - used, ".%09dZ", (int)(ns % NS_PER_S));
-}
-
 /* The fields that an update may change, each preceded by a comma. */
 static void write_changeable(FILE *out, const struct source_config *source)
 {
@@ -268,9 +256,9 @@ static void write_start(FILE *out, const struct source_config *source)
     if (source->start == START_SEQUENCE)
         fprintf(out, ",\"opt_start_seq\":%" PRIu64, source->start_sequence);
     if (source->start == START_TIME) {
-        char time[64];
-        format_time(source->start_time_ns, time, sizeof(time));
-        fprintf(out, ",\"opt_start_time\":\"%s\"", time);
+        char time[UNITS_TIME_TEXT];
+        fprintf(out, ",\"opt_start_time\":\"%s\"",
+                units_format_time(source->start_time_ns, 9, time));
     }
 }
 
@@ -372,7 +360,7 @@ static int check_start(const struct source_config *source, const char *info, siz
         json_scan_string(info, size, "config.opt_start_time", there, sizeof(there));
         if (units_parse_time(there, &time_ns, NULL) == 0 && time_ns == source->start_time_ns)
             return 0;
-        format_time(source->start_time_ns, here, sizeof(here));
+        units_format_time(source->start_time_ns, 9, here);
         return fixed_error(err, "start.time (opt_start_time)", here, there);
     }
     return 0;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "bus/closed_gate.h"
 #include "bus/control_internal.h"
 #include "bus/denial.h"
@@ -15,18 +16,17 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define PREFIX "$SRV."
 
-enum { SUBSCRIPTIONS = 3, NAME_SIZE = 128, ID_SIZE = 64, SUBJECT_SIZE = 256, STARTED_SIZE = 40 };
+enum { SUBSCRIPTIONS = 3, NAME_SIZE = 128, ID_SIZE = 64, SUBJECT_SIZE = 256 };
 
 struct service {
     struct control *control;
     struct service_options options;
     char name[NAME_SIZE];
     char id[ID_SIZE];
-    char started[STARTED_SIZE];
+    char started[UNITS_TIME_TEXT];
     natsSubscription *subscriptions[SUBSCRIPTIONS];
     unsigned generation; /* of the connection they are on */
     atomic_flag told;    /* that something is not permitted */
@@ -213,16 +213,6 @@ static void draw_id(char *id)
     make_name(id);
 }
 
-static void note_start(char *started)
-{
-    int64_t now = clock_wall_ns();
-    time_t seconds = (time_t)(now / NS_PER_S);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t used = strftime(started, STARTED_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(started + used, STARTED_SIZE - used, ".%03dZ", (int)(now % NS_PER_S / NS_PER_MS));
-}
-
 int service_open(struct service **service, struct control *control,
                  const struct service_options *options, struct error *err)
 {
@@ -237,7 +227,7 @@ int service_open(struct service **service, struct control *control,
     snprintf(opened->name, sizeof(opened->name), "%s", options->name);
     make_name(opened->name);
     draw_id(opened->id);
-    note_start(opened->started);
+    units_format_time(clock_wall_ns(), 3, opened->started);
     control_on_denial(control, on_denial, opened);
     natsStatus s = subscribe(opened);
     if (s == NATS_NO_MEMORY || opened->id[0] == '\0') {

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/subject.h"
+#include "base/units.h"
 #include "bus/inbox.h"
 #include "bus/json_scan.h"
 #include "bus/json_write.h"
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /*
  * One pull at a time: a batch comes as fast as the server sends, and where messages vanish
@@ -44,16 +44,6 @@ struct stream_reader {
     bool got_something; /* from the open pull */
 };
 
-static void write_time(FILE *out, int64_t time_ns)
-{
-    char text[40];
-    time_t seconds = (time_t)(time_ns / NS_PER_S);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    fprintf(out, "\"%s.%09dZ\"", text, (int)(time_ns % NS_PER_S));
-}
-
 static char *consumer_body(const struct stream_reader_options *options)
 {
     char *body = NULL;
@@ -67,8 +57,9 @@ static char *consumer_body(const struct stream_reader_options *options)
             fprintf(out, "\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":%" PRIu64,
                     options->first_sequence);
         } else if (options->first_time_ns > 0) {
-            fputs("\"deliver_policy\":\"by_start_time\",\"opt_start_time\":", out);
-            write_time(out, options->first_time_ns);
+            char time[UNITS_TIME_TEXT];
+            fprintf(out, "\"deliver_policy\":\"by_start_time\",\"opt_start_time\":\"%s\"",
+                    units_format_time(options->first_time_ns, 9, time));
         } else {
             fputs("\"deliver_policy\":\"all\"", out);
         }

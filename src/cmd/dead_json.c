@@ -1,3 +1,4 @@
+#include "base/units.h"
 #include "cmd/dead.h"
 #include "cmd/dead_text.h"
 #include "ops/escape.h"
@@ -77,9 +78,9 @@ static void write_payload(FILE *out, const struct dead_letter *letter)
 
 void dead_write_json(FILE *out, const struct dead_letter *letter, bool payload)
 {
-    char when[DEAD_TEXT_TIME];
+    char when[UNITS_TIME_TEXT];
     fprintf(out, "{\"sequence\":%" PRIu64 ",\"time\":\"%s\"", letter->sequence,
-            dead_text_time(letter->time_ns, true, when));
+            units_format_time(letter->time_ns, 3, when));
     write_text(out, "reason", letter->reason);
     write_text(out, "rule", letter->rule);
     write_error(out, letter->error);

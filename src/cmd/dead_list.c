@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/units.h"
 #include "cmd/command.h"
 #include "cmd/dead.h"
 #include "cmd/dead_text.h"
@@ -130,16 +131,14 @@ static size_t first_line(const char *error)
 
 static int add_row(struct table *table, const struct dead_letter *letter)
 {
-    char sequence[24], when[DEAD_TEXT_TIME];
+    char sequence[24], age[DEAD_TEXT_AGE], time[UNITS_TIME_TEXT];
     struct row *row = &table->rows[table->count++];
     memset(row, 0, sizeof(*row));
     snprintf(sequence, sizeof(sequence), "%llu", (unsigned long long)letter->sequence);
-    if (table->terminal)
-        dead_text_age(letter->time_ns, table->now_ns, when);
-    else
-        dead_text_time(letter->time_ns, false, when);
     int failed = put_text(row, 0, sequence);
-    failed |= put_text(row, 1, when);
+    failed |= put_text(row, 1,
+                       table->terminal ? dead_text_age(letter->time_ns, table->now_ns, age)
+                                       : units_format_time(letter->time_ns, 0, time));
     failed |= put_text(row, 2, letter->reason);
     failed |= put_text(row, 3, letter->rule);
     failed |= put_text(row, 4, letter->subject);

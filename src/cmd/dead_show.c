@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/units.h"
 #include "cmd/command.h"
 #include "cmd/dead.h"
 #include "cmd/dead_text.h"
@@ -81,9 +82,9 @@ static void print_payload(const struct dead_letter *letter)
 
 static void print_letter(struct show *show, const struct dead_letter *letter)
 {
-    char when[DEAD_TEXT_TIME], age[DEAD_TEXT_TIME];
+    char when[UNITS_TIME_TEXT], age[DEAD_TEXT_AGE];
     printf("dead letter %" PRIu64 " of stream %s, stored %s (%s ago)\n", letter->sequence,
-           show->letters->stream, dead_text_time(letter->time_ns, true, when),
+           show->letters->stream, units_format_time(letter->time_ns, 3, when),
            dead_text_age(letter->time_ns, clock_wall_ns(), age));
     print_line("subject:", letter->subject, "", NULL);
     print_line("input:", letter->stream, " sequence ", letter->stream_sequence);

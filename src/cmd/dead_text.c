@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The smallest character that needs so many bytes (RFC 3629: a longer form is no character). */
 static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -94,21 +93,7 @@ char *dead_text_unescape(const char *error)
     return text;
 }
 
-char *dead_text_time(int64_t time_ns, bool milliseconds, char text[DEAD_TEXT_TIME])
-{
-    time_t seconds = (time_t)(time_ns / NS_PER_S);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t used = strftime(text, DEAD_TEXT_TIME, "%Y-%m-%dT%H:%M:%S", &utc);
-    if (milliseconds)
-        snprintf(text + used, DEAD_TEXT_TIME - used, ".%03dZ",
-                 (int)(time_ns % NS_PER_S / NS_PER_MS));
-    else
-        snprintf(text + used, DEAD_TEXT_TIME - used, "Z");
-    return text;
-}
-
-char *dead_text_age(int64_t time_ns, int64_t now_ns, char text[DEAD_TEXT_TIME])
+char *dead_text_age(int64_t time_ns, int64_t now_ns, char text[DEAD_TEXT_AGE])
 {
     static const struct {
         int64_t seconds, below;
@@ -118,6 +103,6 @@ char *dead_text_age(int64_t time_ns, int64_t now_ns, char text[DEAD_TEXT_TIME])
     size_t at = 0;
     while (age >= units[at].below)
         at++;
-    snprintf(text, DEAD_TEXT_TIME, "%" PRId64 "%c", age / units[at].seconds, units[at].unit);
+    snprintf(text, DEAD_TEXT_AGE, "%" PRId64 "%c", age / units[at].seconds, units[at].unit);
     return text;
 }

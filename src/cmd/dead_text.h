@@ -26,11 +26,8 @@ size_t dead_text_write(FILE *out, const char *text, size_t size, bool lines);
 /* The error as it was before its line ends were written as \n (mill/dead_letter.h); malloc'ed. */
 char *dead_text_unescape(const char *error);
 
-/* "2026-01-01T00:00:00Z", with milliseconds if wanted. */
-enum { DEAD_TEXT_TIME = 40 };
-char *dead_text_time(int64_t time_ns, bool milliseconds, char text[DEAD_TEXT_TIME]);
-
 /* "5s", "12m", "3h", "9d": how long before `now_ns` that was. */
-char *dead_text_age(int64_t time_ns, int64_t now_ns, char text[DEAD_TEXT_TIME]);
+enum { DEAD_TEXT_AGE = 24 };
+char *dead_text_age(int64_t time_ns, int64_t now_ns, char text[DEAD_TEXT_AGE]);
 
 #endif

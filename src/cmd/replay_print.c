@@ -1,6 +1,6 @@
 #include "cmd/replay.h"
 
-#include "cmd/dead_text.h"
+#include "base/units.h"
 #include "ops/escape.h"
 
 #include <inttypes.h>
@@ -9,9 +9,9 @@
 /* Where an item comes from: its message, or the moment of its timer. */
 static void print_origin(const struct replay_message *message, const struct replay_item *item)
 {
-    char time[DEAD_TEXT_TIME];
+    char time[UNITS_TIME_TEXT];
     if (item->timer)
-        printf("{\"timer\":\"%s\",", dead_text_time(item->time_ns, true, time));
+        printf("{\"timer\":\"%s\",", units_format_time(item->time_ns, 3, time));
     else
         printf("{\"sequence\":%" PRIu64 ",", message->input.sequence);
 }
@@ -33,12 +33,12 @@ void replay_print_items(const struct replay_message *message)
 
 static void print_side_json(const char *name, const struct replay_items *items)
 {
-    char time[DEAD_TEXT_TIME];
+    char time[UNITS_TIME_TEXT];
     printf(",\"%s\":[", name);
     for (const struct replay_item *item = items->first; item != NULL; item = item->next) {
         fputs(item == items->first ? "{" : ",{", stdout);
         if (item->timer)
-            printf("\"timer\":\"%s\",", dead_text_time(item->time_ns, true, time));
+            printf("\"timer\":\"%s\",", units_format_time(item->time_ns, 3, time));
         fputs("\"rule\":", stdout);
         escape_json(stdout, item->rule);
         printf(",%s}", item->members);
@@ -48,20 +48,20 @@ static void print_side_json(const char *name, const struct replay_items *items)
 
 static void print_side_text(char sign, const struct replay_items *items)
 {
-    char time[DEAD_TEXT_TIME];
+    char time[UNITS_TIME_TEXT];
     for (const struct replay_item *item = items->first; item != NULL; item = item->next) {
         printf("%c %s: ", sign, item->rule);
         if (item->timer)
-            printf("timer at %s: ", dead_text_time(item->time_ns, true, time));
+            printf("timer at %s: ", units_format_time(item->time_ns, 3, time));
         printf("%s\n", item->text);
     }
 }
 
 void replay_print_difference(const struct replay_message *message, bool json)
 {
-    char time[DEAD_TEXT_TIME];
+    char time[UNITS_TIME_TEXT];
     const struct input *input = &message->input;
-    dead_text_time(input->time_ns, true, time);
+    units_format_time(input->time_ns, 3, time);
     if (!json) {
         printf("%" PRIu64 " %s %s\n", input->sequence, input->subject, time);
         print_side_text('-', &message->items[0]);

@@ -1,13 +1,13 @@
 #include "mill/dead_letter.h"
 
 #include "base/clock.h"
+#include "base/units.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 enum { SUBJECT_SIZE = 512, ERROR_SIZE = 8192, NAME_SIZE = 256 };
 
@@ -55,14 +55,8 @@ static int put_error(struct outgoing *outgoing, const struct failure *failure)
 
 static int put_time(struct outgoing *outgoing)
 {
-    char text[40];
-    int64_t now = clock_wall_ns();
-    time_t seconds = (time_t)(now / NS_PER_S);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t used = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + used, sizeof(text) - used, ".%03dZ", (int)(now % NS_PER_S / NS_PER_MS));
-    return put(outgoing, "Tidemill-Time", text);
+    char text[UNITS_TIME_TEXT];
+    return put(outgoing, "Tidemill-Time", units_format_time(clock_wall_ns(), 3, text));
 }
 
 struct copy {

@@ -4,9 +4,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/units.h"
 #include "ops/escape.h"
 
 enum { CHECKS_STEP = 16, VERSION_MAX = 128 };
@@ -250,12 +250,8 @@ static char *end_page(FILE *out, char **text)
 
 static void write_plain_time(FILE *out, int64_t ns)
 {
-    time_t seconds = (time_t)(ns / NS_PER_S);
-    struct tm utc;
-    char text[32];
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    fprintf(out, "%s.%03dZ", text, (int)(ns % NS_PER_S / NS_PER_MS));
+    char text[UNITS_TIME_TEXT];
+    fputs(units_format_time(ns, 3, text), out);
 }
 
 /* A time as a JSON string. */

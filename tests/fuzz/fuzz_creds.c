@@ -85,7 +85,7 @@ static int make_file(char path[32], const void *content, size_t size)
 /* Any bytes, as any of the files. */
 static void check_file(const uint8_t *data, size_t size)
 {
-    char path[32], public_key[NKEY_PUBLIC_SIZE], when[24];
+    char path[32], public_key[NKEY_PUBLIC_SIZE], when[UNITS_TIME_TEXT];
     unsigned char signature[NKEY_SIGNATURE_SIZE];
     struct error err = {""};
     int fd = make_file(path, data, size);
@@ -93,7 +93,7 @@ static void check_file(const uint8_t *data, size_t size)
         must_be_a_message(err.text);
         must(strstr(err.text, path) != NULL);
     }
-    int expired = creds_expired(path, when, sizeof(when));
+    int expired = creds_expired(path, when);
     must(expired == 0 || (expired == 1 && strlen(when) == 20 && when[19] == 'Z'));
     bool is_seed = nkey_public_of_file(path, public_key, &err) == 0;
     must(is_seed == (nkey_sign_by_file(path, "nonce", signature, &err) == 0));

@@ -2,7 +2,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/units.h"
 
 /* tidemill dead, on dead letters as mill/dead_letter.c writes them, and on those of a real run. */
 
@@ -131,12 +132,8 @@ static void test_since_and_until_mean_the_moment_of_storing(struct harness *h)
     assert_int_equal(natsMsg_GetMetaData(&meta, messages->items[1].msg), NATS_OK);
     int64_t middle = meta->Timestamp;
     jsMsgMetaData_Destroy(meta);
-    char text[64];
-    time_t seconds = (time_t)(middle / 1000000000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t used = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + used, sizeof(text) - used, ".%09dZ", (int)(middle % 1000000000));
+    char text[UNITS_TIME_TEXT];
+    units_format_time(middle, 9, text);
     struct process *since = DEAD(h, 0, "list", "--json", "--since", text);
     assert_int_equal(harness_log_count(since, "{\"sequence\":"), 2);
     expect_not(since, "{\"sequence\":1,");

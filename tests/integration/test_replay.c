@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/units.h"
 
 /*
  * tidemill replay on stored messages: what it prints, what it leaves alone, and where two rule sets
@@ -177,12 +178,8 @@ static void test_a_range_of_times_is_replayed(struct harness *h)
     assert_int_equal(js_GetStreamInfo(&info, harness_js(h), "in", NULL, NULL), NATS_OK);
     int64_t last_ns = info->State.LastTime;
     jsStreamInfo_Destroy(info);
-    char when[64], exact[96];
-    time_t seconds = (time_t)(last_ns / 1000000000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(exact, sizeof(exact), "%s.%09dZ", when, (int)(last_ns % 1000000000));
+    char exact[UNITS_TIME_TEXT];
+    units_format_time(last_ns, 9, exact);
     expect_text(h, replay(h, 0, "--from", exact), "1 message of in (sequence 3 to 3)");
     expect_text(h, replay(h, 0, "--to", exact), "3 messages of in (sequence 1 to 3)");
     expect_text(h, replay(h, 0, "--from", "1h"), "3 messages of in (sequence 1 to 3)");

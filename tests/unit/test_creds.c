@@ -82,9 +82,9 @@ static void test_a_file_too_large_is_not_read_to_its_end(void **state)
 
 static void expect_expired(const char *claims, const char *expected)
 {
-    char text[256], when[32] = "";
+    char text[256], when[UNITS_TIME_TEXT] = "";
     snprintf(text, sizeof(text), "---\n" HEAD "%s.x\n---\n" SEED "\n", claims);
-    int expired = creds_expired(with_text(text, strlen(text)), when, sizeof(when));
+    int expired = creds_expired(with_text(text, strlen(text)), when);
     remove_file(NULL);
     assert_int_equal(expired, expected != NULL);
     if (expected != NULL)
@@ -99,8 +99,8 @@ static void test_the_time_of_a_token_may_be_over(void **state)
     expect_expired("e30", NULL);                                        /* {}: for ever */
     expect_expired("eyJleHAiOiJ4In0", NULL);                            /* {"exp":"x"} */
     expect_expired("!!", NULL);
-    char when[32];
-    assert_int_equal(creds_expired("/no/such/file", when, sizeof(when)), 0);
+    char when[UNITS_TIME_TEXT];
+    assert_int_equal(creds_expired("/no/such/file", when), 0);
 }
 
 int main(void)

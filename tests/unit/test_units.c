@@ -272,6 +272,20 @@ static void test_a_duration_is_written_in_its_largest_whole_unit(void **state)
     assert_string_equal(units_format_duration(INT64_MAX, text), "9223372036854775807ns");
 }
 
+static void test_a_time_is_written_in_utc_with_the_digits_that_are_wanted(void **state)
+{
+    (void)state;
+    char text[UNITS_TIME_TEXT];
+    const int64_t ns = 1767225600 * S + 12045678;
+    assert_string_equal(units_format_time(ns, 0, text), "2026-01-01T00:00:00Z");
+    assert_string_equal(units_format_time(ns, 1, text), "2026-01-01T00:00:00.0Z");
+    assert_string_equal(units_format_time(ns, 3, text), "2026-01-01T00:00:00.012Z");
+    assert_string_equal(units_format_time(ns, 9, text), "2026-01-01T00:00:00.012045678Z");
+    assert_string_equal(units_format_time(0, 3, text), "1970-01-01T00:00:00.000Z");
+    assert_string_equal(units_format_time(S - 1, 3, text), "1970-01-01T00:00:00.999Z");
+    assert_string_equal(units_format_time(INT64_MAX, 9, text), "2262-04-11T23:47:16.854775807Z");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_time_says_why),
         cmocka_unit_test(test_every_day_agrees_with_the_c_library),
         cmocka_unit_test(test_a_duration_is_written_in_its_largest_whole_unit),
+        cmocka_unit_test(test_a_time_is_written_in_utc_with_the_digits_that_are_wanted),
     };
     return cmocka_run_group_tests_name("units", tests, NULL, NULL);
 }
