@@ -74,17 +74,28 @@ static int call_once(struct control *control, struct api_reply *reply, const cha
     return result;
 }
 
+int api_subject(char subject[API_SUBJECT_SIZE], struct error *err, const char *operation,
+                va_list args)
+{
+    static const char prefix[] = "$JS.API.";
+    size_t room = API_SUBJECT_SIZE - (sizeof(prefix) - 1);
+    memcpy(subject, prefix, sizeof(prefix));
+    int written = vsnprintf(subject + sizeof(prefix) - 1, room, operation, args);
+    if (written < 0 || (size_t)written >= room)
+        return error_set(err, "the name is too long");
+    return 0;
+}
+
 int api_call(struct control *control, struct api_reply *reply, const char *body, struct error *err,
              const char *operation, ...)
 {
-    char subject[1024] = "$JS.API.";
-    size_t prefix = strlen(subject);
+    char subject[API_SUBJECT_SIZE];
     va_list args;
     va_start(args, operation);
-    int written = vsnprintf(subject + prefix, sizeof(subject) - prefix, operation, args);
+    int named = api_subject(subject, err, operation, args);
     va_end(args);
-    if (written < 0 || (size_t)written >= sizeof(subject) - prefix)
-        return error_set(err, "the name is too long");
+    if (named != 0)
+        return -1;
 
     int64_t end_ns = clock_monotonic_ns() + PATIENCE_NS;
     for (;;) {

@@ -1,6 +1,7 @@
 #ifndef TIDEMILL_BUS_API_H
 #define TIDEMILL_BUS_API_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,11 @@ struct api_reply {
  */
 int api_call(struct control *control, struct api_reply *reply, const char *body, struct error *err,
              const char *operation, ...) __attribute__((format(printf, 5, 6)));
+
+/* For who sends the call and takes its answer otherwise: the subject of an operation. */
+enum { API_SUBJECT_SIZE = 1024 };
+int api_subject(char subject[API_SUBJECT_SIZE], struct error *err, const char *operation,
+                va_list args) __attribute__((format(printf, 3, 0)));
 
 /*
  * Reads the text of an answer, which is copied. Returns 0, or -1 when it is none, or says that

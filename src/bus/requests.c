@@ -245,14 +245,13 @@ static void on_call_answered(void *context, uint64_t number, const struct answer
 int requests_call(struct requests *requests, struct api_reply *reply, const char *body,
                   struct error *err, const char *operation, ...)
 {
-    char subject[1024] = "$JS.API.";
-    size_t prefix = strlen(subject);
+    char subject[API_SUBJECT_SIZE];
     va_list args;
     va_start(args, operation);
-    int written = vsnprintf(subject + prefix, sizeof(subject) - prefix, operation, args);
+    int named = api_subject(subject, err, operation, args);
     va_end(args);
-    if (written < 0 || (size_t)written >= sizeof(subject) - prefix)
-        return error_set(err, "the name is too long");
+    if (named != 0)
+        return -1;
 
     struct call call = {.reply = reply, .err = err, .result = 1};
     struct request request = {.subject = subject,
