@@ -1,18 +1,17 @@
 #include "bus/client.h"
 
 #include "base/clock.h"
+#include "base/config_section.h"
 #include "bus/closed_gate.h"
 #include "bus/denial.h"
 #include "bus/json_scan.h"
 #include "bus/options.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /*
  * Publishes live in a ring of slots, in the order they were sent; the reply subject of each is
@@ -84,11 +83,7 @@ int client_open(struct client **client, const struct nats_config *config, const 
         return error_set(err, "out of memory");
     closed_gate_init(&opened->gate);
     pthread_mutex_init(&opened->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&opened->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&opened->changed);
     nats_config_servers(config, opened->url, sizeof(opened->url));
     if (nats_options_build(&opened->options, config, role, err) != 0)
         goto failed;
@@ -109,13 +104,6 @@ failed:
     return -1;
 }
 
-static void free_strings(struct string_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i]);
-    free(list->items);
-}
-
 void client_close(struct client *client)
 {
     if (client == NULL)
@@ -129,8 +117,8 @@ void client_close(struct client *client)
     for (size_t i = 0; client->slots != NULL && i < client->window; i++)
         free(client->slots[i].reason);
     free(client->slots);
-    free_strings(&client->header_names);
-    free_strings(&client->header_values);
+    string_list_free(&client->header_names);
+    string_list_free(&client->header_values);
     pthread_cond_destroy(&client->changed);
     pthread_mutex_destroy(&client->lock);
     free(client);
@@ -287,12 +275,11 @@ static void report_failures(struct client *client)
 static void sleep_for(struct client *client, uint64_t sequence)
 {
     int64_t end_ns = slot_of(client, client->oldest)->deadline_ns;
-    struct timespec end = {.tv_sec = end_ns / NS_PER_S, .tv_nsec = end_ns % NS_PER_S};
     if (slot_of(client, sequence)->state != SLOT_WAITING)
         sequence = client->oldest;
     client->wanted = sequence;
     while (slot_of(client, sequence)->state == SLOT_WAITING)
-        if (pthread_cond_timedwait(&client->changed, &client->lock, &end) == ETIMEDOUT)
+        if (!clock_condition_wait(&client->changed, &client->lock, end_ns))
             break;
     client->wanted = NOBODY;
 }

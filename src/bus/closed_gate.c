@@ -1,16 +1,12 @@
 #include "bus/closed_gate.h"
 
-#include <time.h>
+#include "base/clock.h"
 
-enum { PATIENCE_S = 5 };
+static const int64_t PATIENCE_NS = 5 * NS_PER_S;
 
 void closed_gate_init(struct closed_gate *gate)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&gate->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&gate->changed);
     pthread_mutex_init(&gate->lock, NULL);
     gate->open = 0;
 }
@@ -40,15 +36,13 @@ void closed_gate_on_closed(natsConnection *connection, void *gate)
 
 bool closed_gate_wait(struct closed_gate *gate)
 {
-    struct timespec end;
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += PATIENCE_S;
+    int64_t deadline_ns = clock_monotonic_ns() + PATIENCE_NS;
     pthread_mutex_lock(&gate->lock);
-    int waited = 0;
-    while (gate->open > 0 && waited == 0)
-        waited = pthread_cond_timedwait(&gate->changed, &gate->lock, &end);
+    bool in_time = true;
+    while (gate->open > 0 && in_time)
+        in_time = clock_condition_wait(&gate->changed, &gate->lock, deadline_ns);
     pthread_mutex_unlock(&gate->lock);
-    if (waited != 0)
+    if (!in_time)
         return false;
     pthread_cond_destroy(&gate->changed);
     pthread_mutex_destroy(&gate->lock);

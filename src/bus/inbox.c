@@ -3,12 +3,10 @@
 #include "base/clock.h"
 #include "bus/closed_gate.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct inbox {
     char subject[128];
@@ -85,11 +83,7 @@ int inbox_open(struct inbox **inbox, natsConnection *connection, struct error *e
         return error_set(err, "out of memory");
     closed_gate_init(&opened->gate);
     pthread_mutex_init(&opened->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&opened->arrived, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&opened->arrived);
     natsStatus s = subscribe(opened, connection);
     if (s != NATS_OK) {
         inbox_close(opened);
@@ -122,10 +116,9 @@ const char *inbox_subject(const struct inbox *inbox)
 natsMsg *inbox_next(struct inbox *inbox, int64_t deadline_ns)
 {
     natsMsg *message = NULL;
-    struct timespec end = {.tv_sec = deadline_ns / NS_PER_S, .tv_nsec = deadline_ns % NS_PER_S};
     pthread_mutex_lock(&inbox->lock);
     while (inbox->count == 0 && deadline_ns > 0)
-        if (pthread_cond_timedwait(&inbox->arrived, &inbox->lock, &end) == ETIMEDOUT)
+        if (!clock_condition_wait(&inbox->arrived, &inbox->lock, deadline_ns))
             break;
     if (inbox->count > 0) {
         message = inbox->ring[inbox->first];
