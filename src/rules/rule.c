@@ -243,7 +243,7 @@ static void check_rule(lua_State *L, struct rule *rule)
         schedule_cancel_all(rule);
 }
 
-void rule_load(lua_State *L, struct rule *rule)
+void rule_push_environment(lua_State *L, struct rule *rule)
 {
     sandbox_push_environment(L);                        /* environment */
     lua_pushvalue(L, -1);                               /* environment environment */
@@ -252,9 +252,14 @@ void rule_load(lua_State *L, struct rule *rule)
     rule->modules = luaL_ref(L, LUA_REGISTRYINDEX);     /* environment */
     lua_newtable(L);                                    /* environment states */
     rule->states = luaL_ref(L, LUA_REGISTRYINDEX);      /* environment */
-    sandbox_load(L, rule, rule->file);                  /* environment chunk */
-    lua_call(L, 0, 1);                                  /* environment returned */
-    lua_remove(L, 1);                                   /* returned */
+}
+
+void rule_load(lua_State *L, struct rule *rule)
+{
+    rule_push_environment(L, rule);    /* environment */
+    sandbox_load(L, rule, rule->file); /* environment chunk */
+    lua_call(L, 0, 1);                 /* environment returned */
+    lua_remove(L, 1);                  /* returned */
     check_rule(L, rule);
 }
 

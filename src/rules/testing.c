@@ -124,20 +124,14 @@ static int load_tests(lua_State *L)
 {
     struct testing *testing = testing_of(L);
     struct rule *rule = &testing->engine->rules[0];
-    sandbox_push_environment(L);                        /* environment */
-    lua_pushvalue(L, -1);                               /* environment environment */
-    rule->environment = luaL_ref(L, LUA_REGISTRYINDEX); /* environment */
-    lua_newtable(L);                                    /* environment modules */
-    rule->modules = luaL_ref(L, LUA_REGISTRYINDEX);     /* environment */
-    lua_newtable(L);                                    /* environment states */
-    rule->states = luaL_ref(L, LUA_REGISTRYINDEX);      /* environment */
-    open_harness(L, testing);                           /* environment globals tests run */
-    testing->run = luaL_ref(L, LUA_REGISTRYINDEX);      /* environment globals tests */
-    testing->tests = luaL_ref(L, LUA_REGISTRYINDEX);    /* environment globals */
-    for (lua_pushnil(L); lua_next(L, -2);) {            /* environment globals name value */
-        lua_pushvalue(L, -2);                           /* environment globals name value name */
-        lua_insert(L, -2);                              /* environment globals name name value */
-        lua_rawset(L, -5);                              /* environment globals name */
+    rule_push_environment(L, rule);                  /* environment */
+    open_harness(L, testing);                        /* environment globals tests run */
+    testing->run = luaL_ref(L, LUA_REGISTRYINDEX);   /* environment globals tests */
+    testing->tests = luaL_ref(L, LUA_REGISTRYINDEX); /* environment globals */
+    for (lua_pushnil(L); lua_next(L, -2);) {         /* environment globals name value */
+        lua_pushvalue(L, -2);                        /* environment globals name value name */
+        lua_insert(L, -2);                           /* environment globals name name value */
+        lua_rawset(L, -5);                           /* environment globals name */
     }
     sandbox_load(L, rule, rule->file); /* .. chunk */
     lua_call(L, 0, 0);                 /* .. */
