@@ -517,6 +517,22 @@ int harness_wait_exit(struct process *process, int timeout_ms)
     return process_status(process);
 }
 
+void harness_check_end(struct process *process, int timeout_ms, int status, size_t lines,
+                       const char *const *texts)
+{
+    struct harness *h = process_owner(process);
+    int ended = harness_wait_exit(process, timeout_ms);
+    const char *log = harness_log(process);
+    size_t printed = harness_log_count(process, "\n");
+    if (ended != status)
+        harness_fail(h, "exit status %d instead of %d: %s", ended, status, log);
+    if (printed != lines)
+        harness_fail(h, "%zu lines instead of %zu: %s", printed, lines, log);
+    for (; *texts != NULL; texts++)
+        if (strstr(log, *texts) == NULL)
+            harness_fail(h, "\"%s\" is missing in: %s", *texts, log);
+}
+
 void harness_stop(struct process *process, int timeout_ms)
 {
     process_signal(process, SIGTERM);

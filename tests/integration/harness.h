@@ -175,6 +175,12 @@ void harness_signal(struct process *process, int signal);
 /* Its exit status, or 128 + the signal it died of. */
 int harness_wait_exit(struct process *process, int timeout_ms);
 
+/* Waits for its end: the exit status, how many lines it has printed, and texts that are in them. */
+#define harness_expect_end(process, timeout_ms, status, lines, ...)                                \
+    harness_check_end(process, timeout_ms, status, lines, (const char *const[]){__VA_ARGS__, NULL})
+void harness_check_end(struct process *process, int timeout_ms, int status, size_t lines,
+                       const char *const *texts);
+
 /* TERM, and the status must be 0. */
 void harness_stop(struct process *process, int timeout_ms);
 

@@ -20,29 +20,13 @@ static const char good_config[] = "return {\n"
                                   "}";
 static const char good_rule[] = "return { subjects = { 'in.a' }, on_message = function(msg) end }";
 
-/* Its end, its output's number of lines, and what these must have in them. */
-static void expect_end(struct harness *h, struct process *process, int status, size_t lines,
-                       const char *const *texts)
-{
-    int ended = harness_wait_exit(process, PATIENCE_MS);
-    if (ended != status)
-        harness_fail(h, "exit status %d instead of %d", ended, status);
-    if (harness_log_count(process, "\n") != lines)
-        harness_fail(h, "%zu lines instead of %zu", harness_log_count(process, "\n"), lines);
-    for (; *texts != NULL; texts++) {
-        if (strstr(harness_log(process), *texts) == NULL)
-            harness_fail(h, "\"%s\" is missing in: %s", *texts, harness_log(process));
-    }
-}
-
-#define expect(h, process, status, lines, ...)                                                     \
-    expect_end(h, process, status, lines, (const char *const[]){__VA_ARGS__, NULL})
+#define expect(process, ...) harness_expect_end(process, PATIENCE_MS, __VA_ARGS__)
 
 /* The same from `check` and from `run`, neither of which has got as far as asking a server. */
 static void expect_of_both(struct harness *h, size_t lines, const char *const *texts)
 {
-    expect_end(h, harness_tidemill(h, "check"), 2, lines, texts);
-    expect_end(h, harness_tidemill(h, "run"), 2, lines, texts);
+    harness_check_end(harness_tidemill(h, "check"), PATIENCE_MS, 2, lines, texts);
+    harness_check_end(harness_tidemill(h, "run"), PATIENCE_MS, 2, lines, texts);
 }
 
 #define expect_both(h, lines, ...)                                                                 \
@@ -60,13 +44,13 @@ static void test_a_configuration_that_is_not_there(struct harness *h)
 {
     harness_write_file(h, "rules/a.lua", good_rule);
     expect_both(h, 1, "tidemill: tidemill.lua", "No such file", "-c FILE");
-    expect(h, harness_tidemill(h, "check", "-c", "elsewhere.lua"), 2, 1,
+    expect(harness_tidemill(h, "check", "-c", "elsewhere.lua"), 2, 1,
            "elsewhere.lua: cannot be read: No such file");
 }
 
 static void test_a_configuration_that_is_a_folder(struct harness *h)
 {
-    expect(h, harness_tidemill(h, "run", "-c", "."), 2, 1, ".: cannot be read: Is a directory");
+    expect(harness_tidemill(h, "run", "-c", "."), 2, 1, ".: cannot be read: Is a directory");
 }
 
 static void test_a_configuration_that_may_not_be_read(struct harness *h)
@@ -94,7 +78,7 @@ static void test_a_configuration_that_is_no_lua_or_no_table(struct harness *h)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         harness_write_file(h, "tidemill.lua", cases[i].text);
-        expect(h, harness_tidemill(h, "check"), 2, 1, cases[i].says);
+        expect(harness_tidemill(h, "check"), 2, 1, cases[i].says);
     }
 }
 
@@ -122,14 +106,14 @@ static void test_a_configuration_without_a_source(struct harness *h)
 static void test_a_log_level_that_does_not_exist(struct harness *h)
 {
     write_good(h);
-    expect(h, harness_tidemill(h, "run", "--log-level", "loud"), 2, 1, "--log-level", "'loud'",
+    expect(harness_tidemill(h, "run", "--log-level", "loud"), 2, 1, "--log-level", "'loud'",
            "debug, info, warn or error");
 }
 
 static void test_a_url_that_is_none(struct harness *h)
 {
     write_good(h);
-    expect(h, harness_tidemill(h, "run", "--nats", "http://127.0.0.1"), 2, 1, "--nats", "http://",
+    expect(harness_tidemill(h, "run", "--nats", "http://127.0.0.1"), 2, 1, "--nats", "http://",
            "nats://");
 }
 
@@ -139,7 +123,7 @@ static void test_a_rules_folder_that_is_not_there(struct harness *h)
 {
     harness_write_file(h, "tidemill.lua", good_config);
     expect_both(h, 1, "rules directory rules: No such file or directory", "rules.dir");
-    expect(h, harness_tidemill(h, "check", "--rules", "tidemill.lua"), 2, 1,
+    expect(harness_tidemill(h, "check", "--rules", "tidemill.lua"), 2, 1,
            "tidemill.lua: ", "Not a directory");
 }
 
@@ -167,7 +151,7 @@ static void test_rules_that_do_not_load(struct harness *h)
     write_good(h);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         harness_write_file(h, "rules/b.lua", cases[i].text);
-        expect(h, harness_tidemill(h, "check"), 2, 1, cases[i].place, cases[i].says);
+        expect(harness_tidemill(h, "check"), 2, 1, cases[i].place, cases[i].says);
     }
 }
 
@@ -200,7 +184,7 @@ static void test_a_source_stream_that_does_not_exist(struct harness *h)
     write_good(h);
     harness_write_file(h, "tidemill.lua",
                        "return { sources = { { stream = 'nowhere', durable = 'd' } } }");
-    expect(h, run_quietly(h), 1, 1, "stream nowhere", "does not exist", "streams");
+    expect(run_quietly(h), 1, 1, "stream nowhere", "does not exist", "streams");
 }
 
 static void test_cumulative_acks_on_a_stream_that_drops_single_messages(struct harness *h)
@@ -217,7 +201,7 @@ static void test_cumulative_acks_on_a_stream_that_drops_single_messages(struct h
     harness_write_file(
         h, "tidemill.lua",
         "return { sources = { { stream = 'latest', durable = 'd', ack = 'cumulative' } } }");
-    expect(h, run_quietly(h), 1, 1, "stream latest", "max_msgs_per_subject", "\"each\"");
+    expect(run_quietly(h), 1, 1, "stream latest", "max_msgs_per_subject", "\"each\"");
 }
 
 static void test_a_consumer_that_differs_where_the_server_cannot_change_it(struct harness *h)
@@ -231,7 +215,7 @@ static void test_a_consumer_that_differs_where_the_server_cannot_change_it(struc
     harness_stream(h, "in", "in.>");
     natsStatus s = js_AddConsumer(NULL, harness_js(h), "in", &config, NULL, NULL);
     assert_int_equal(s, NATS_OK);
-    expect(h, run_quietly(h), 1, 1, "d", "start", "deliver_policy");
+    expect(run_quietly(h), 1, 1, "d", "start", "deliver_policy");
 }
 
 static void test_a_push_consumer_of_the_same_name(struct harness *h)
@@ -245,14 +229,14 @@ static void test_a_push_consumer_of_the_same_name(struct harness *h)
     harness_stream(h, "in", "in.>");
     natsStatus s = js_AddConsumer(NULL, harness_js(h), "in", &config, NULL, NULL);
     assert_int_equal(s, NATS_OK);
-    expect(h, run_quietly(h), 1, 1, "push");
+    expect(run_quietly(h), 1, 1, "push");
 }
 
 static void test_subjects_that_another_stream_has(struct harness *h)
 {
     write_good(h);
     harness_stream(h, "other", "in.a");
-    expect(h, run_quietly(h), 1, 1, "stream in", "overlap");
+    expect(run_quietly(h), 1, 1, "stream in", "overlap");
 }
 
 static void test_a_filter_that_the_stream_does_not_store(struct harness *h)
@@ -270,19 +254,19 @@ static void test_a_wrong_password(struct harness *h)
     harness_write_file(h, "tidemill.lua",
                        "return { nats = { user = 'bob', password = 'wrong' },\n"
                        "  sources = { { stream = 'in', durable = 'd' } } }");
-    expect(h, run_quietly(h), 1, 1, "authorization violation", "check nats.user and nats.password");
+    expect(run_quietly(h), 1, 1, "authorization violation", "check nats.user and nats.password");
 }
 
 static void test_no_password_where_one_is_wanted(struct harness *h)
 {
     write_good(h);
-    expect(h, run_quietly(h), 1, 1, "authorization violation", "nats.user");
+    expect(run_quietly(h), 1, 1, "authorization violation", "nats.user");
 }
 
 static void test_a_server_without_jetstream(struct harness *h)
 {
     write_good(h);
-    expect(h, run_quietly(h), 1, 1, "JetStream");
+    expect(run_quietly(h), 1, 1, "JetStream");
 }
 
 static void test_an_http_port_that_is_taken(struct harness *h)
@@ -291,37 +275,35 @@ static void test_an_http_port_that_is_taken(struct harness *h)
     write_good(h);
     snprintf(taken, sizeof(taken), "127.0.0.1:%d", harness_port(h));
     harness_setenv(h, "TIDEMILL_HTTP", taken);
-    expect(h, run_quietly(h), 1, 1, taken, "in use");
+    expect(run_quietly(h), 1, 1, taken, "in use");
 }
 
 static void test_an_http_address_that_is_none(struct harness *h)
 {
     write_good(h);
     harness_setenv(h, "TIDEMILL_HTTP", "127.0.0.1:http");
-    expect(h, harness_tidemill(h, "check"), 2, 1, "TIDEMILL_HTTP", "127.0.0.1:http");
+    expect(harness_tidemill(h, "check"), 2, 1, "TIDEMILL_HTTP", "127.0.0.1:http");
 }
 
 /* ---- the command line ---- */
 
 static void test_wrong_words_on_the_command_line(struct harness *h)
 {
-    expect(h, harness_tidemill(h, "rnu"), 2, 1, "unknown command rnu", "did you mean run?");
-    expect(h, harness_tidemill(h, "frobnicate"), 2, 1, "unknown command frobnicate",
-           "tidemill help");
-    expect(h, harness_tidemill(h, "run", "--wach"), 2, 1, "unknown flag --wach",
+    expect(harness_tidemill(h, "rnu"), 2, 1, "unknown command rnu", "did you mean run?");
+    expect(harness_tidemill(h, "frobnicate"), 2, 1, "unknown command frobnicate", "tidemill help");
+    expect(harness_tidemill(h, "run", "--wach"), 2, 1, "unknown flag --wach",
            "did you mean --watch?");
-    expect(h, harness_tidemill(h, "run", "-c"), 2, 1, "-c wants a value");
-    expect(h, harness_tidemill(h, "run", "--watch=yes"), 2, 1, "--watch takes no value");
-    expect(h, harness_tidemill(h, "run", "rules"), 2, 1, "unexpected argument rules");
-    expect(h, harness_tidemill(h, "check", "--rules"), 2, 1, "--rules wants a value");
-    expect(h, harness_tidemill(h, "tap"), 2, 1, "SUBJECT");
-    expect(h, harness_tidemill(h, "feed"), 2, 1, "SUBJECT");
-    expect(h, harness_tidemill(h, "feed", "a.*"), 2, 1, "a.*");
-    expect(h, harness_tidemill(h, "feed", "a", "--rate", "fast"), 2, 1, "--rate fast");
-    expect(h, harness_tidemill(h, "tap", "a", "--timeout", "soon"), 2, 1, "--timeout");
-    expect(h, harness_tidemill(h, "feed", "a", "no-such-file"), 1, 1, "no-such-file",
-           "No such file");
-    expect(h, harness_tidemill(h, "help", "fead"), 2, 1, "did you mean feed?");
+    expect(harness_tidemill(h, "run", "-c"), 2, 1, "-c wants a value");
+    expect(harness_tidemill(h, "run", "--watch=yes"), 2, 1, "--watch takes no value");
+    expect(harness_tidemill(h, "run", "rules"), 2, 1, "unexpected argument rules");
+    expect(harness_tidemill(h, "check", "--rules"), 2, 1, "--rules wants a value");
+    expect(harness_tidemill(h, "tap"), 2, 1, "SUBJECT");
+    expect(harness_tidemill(h, "feed"), 2, 1, "SUBJECT");
+    expect(harness_tidemill(h, "feed", "a.*"), 2, 1, "a.*");
+    expect(harness_tidemill(h, "feed", "a", "--rate", "fast"), 2, 1, "--rate fast");
+    expect(harness_tidemill(h, "tap", "a", "--timeout", "soon"), 2, 1, "--timeout");
+    expect(harness_tidemill(h, "feed", "a", "no-such-file"), 1, 1, "no-such-file", "No such file");
+    expect(harness_tidemill(h, "help", "fead"), 2, 1, "did you mean feed?");
 }
 
 static void test_no_word_at_all_shows_the_commands(struct harness *h)

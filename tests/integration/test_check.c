@@ -1,6 +1,5 @@
 #include "harness.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /*
@@ -26,34 +25,17 @@ static void write_good(struct harness *h)
     harness_write_file(h, "rules/good.lua", good_rule);
 }
 
-/* Its end, its output's number of lines, and what these must have in them. */
-static void expect_end(struct harness *h, struct process *process, int status, size_t lines,
-                       const char *const *texts)
-{
-    int ended = harness_wait_exit(process, PATIENCE_MS);
-    if (ended != status)
-        harness_fail(h, "exit status %d instead of %d", ended, status);
-    if (harness_log_count(process, "\n") != lines)
-        harness_fail(h, "%zu lines instead of %zu", harness_log_count(process, "\n"), lines);
-    for (; *texts != NULL; texts++)
-        if (strstr(harness_log(process), *texts) == NULL)
-            harness_fail(h, "\"%s\" is missing in: %s", *texts, harness_log(process));
-}
-
-#define expect(h, process, status, lines, ...)                                                     \
-    expect_end(h, process, status, lines, (const char *const[]){__VA_ARGS__, NULL})
+#define expect(process, ...) harness_expect_end(process, PATIENCE_MS, __VA_ARGS__)
 
 static void test_good_rules_are_ok_without_a_word_more(struct harness *h)
 {
     write_good(h);
-    expect(h, harness_tidemill(h, "check", "--strict"), 0, 1,
-           "ok: tidemill.lua and 1 rule in rules");
+    expect(harness_tidemill(h, "check", "--strict"), 0, 1, "ok: tidemill.lua and 1 rule in rules");
 }
 
 static void test_the_sample_rules_are_without_warnings(struct harness *h)
 {
-    expect(h,
-           harness_tidemill(h, "check", "--strict", "-c", harness_source_path(h, "tidemill.lua"),
+    expect(harness_tidemill(h, "check", "--strict", "-c", harness_source_path(h, "tidemill.lua"),
                             "--rules", harness_source_path(h, "rules")),
            0, 1, "ok: ");
 }
@@ -68,7 +50,7 @@ static void test_all_broken_files_are_told_at_once(struct harness *h)
                        "return { subjects = { 'sensors.value' }, on_message = print,\n"
                        "on_load = function() error('no table') end }");
     struct process *check = harness_tidemill(h, "check");
-    expect(h, check, 2, 4, "rules/a.lua:1: ", "rules/b.lua: unknown key 'subject'",
+    expect(check, 2, 4, "rules/a.lua:1: ", "rules/b.lua: unknown key 'subject'",
            "rules/c.lua:2: attempt to index a nil value", "rules/d.lua:2: no table");
     assert_int_equal(harness_log_count(check, "ok:"), 0);
 }
@@ -81,7 +63,7 @@ static void test_misspelt_names_are_warnings_with_file_and_line(struct harness *
                        "return { subjects = { 'sensors.value' }, on_message = function(msg)\n"
                        "  mill.publsh('alerts.x', msg.dat)\n"
                        "end }");
-    expect(h, harness_tidemill(h, "check"), 0, 4,
+    expect(harness_tidemill(h, "check"), 0, 4,
            "tidemill: rules/typos.lua:2: warning: mill.publsh does not exist "
            "(did you mean 'publish'?)\n",
            "tidemill: rules/typos.lua:2: warning: msg has no field 'dat' (did you mean 'data'?)\n",
@@ -97,7 +79,7 @@ static void test_strict_makes_warnings_errors(struct harness *h)
                        "  mill.log.wran(msg.raw)\n"
                        "end }");
     struct process *check = harness_tidemill(h, "check", "--strict");
-    expect(h, check, 2, 1, "rules/typo.lua:2: warning: mill.log.wran does not exist");
+    expect(check, 2, 1, "rules/typo.lua:2: warning: mill.log.wran does not exist");
 }
 
 static void test_subjects_that_no_source_delivers_are_warnings(struct harness *h)
@@ -106,7 +88,7 @@ static void test_subjects_that_no_source_delivers_are_warnings(struct harness *h
     harness_write_file(h, "rules/x.lua",
                        "return { subjects = { 'sensor.value', 'sensors.pump.raw', 'sensors.>',\n"
                        "  'log.app.error', 'orders', 'logs.>' }, on_message = print }");
-    expect(h, harness_tidemill(h, "check"), 0, 4,
+    expect(harness_tidemill(h, "check"), 0, 4,
            "tidemill: rules/x.lua: warning: subjects \"sensor.value\": no source delivers it "
            "(did you mean \"sensors.value\"?)\n",
            "subjects \"log.app.error\": no source delivers it (did you mean \"logs.app.error\"?)\n",
@@ -120,10 +102,10 @@ static void test_a_filter_counts_and_an_unknown_stream_may_have_any_subject(stru
     harness_write_file(
         h, "tidemill.lua",
         "return { sources = { { stream = 'in', durable = 'd', filter = { 'a.>' } } } }");
-    expect(h, harness_tidemill(h, "check"), 0, 2, "subjects \"b.x\": no source delivers it");
+    expect(harness_tidemill(h, "check"), 0, 2, "subjects \"b.x\": no source delivers it");
     harness_write_file(h, "tidemill.lua",
                        "return { sources = { { stream = 'in', durable = 'd' } } }");
-    expect(h, harness_tidemill(h, "check"), 0, 1, "ok: ");
+    expect(harness_tidemill(h, "check"), 0, 1, "ok: ");
 }
 
 static void test_a_rule_that_is_switched_off_may_want_anything(struct harness *h)
@@ -131,7 +113,7 @@ static void test_a_rule_that_is_switched_off_may_want_anything(struct harness *h
     write_good(h);
     harness_write_file(h, "rules/off.lua",
                        "return { enabled = false, subjects = { 'nowhere' }, on_message = print }");
-    expect(h, harness_tidemill(h, "check"), 0, 1, "ok: ");
+    expect(harness_tidemill(h, "check"), 0, 1, "ok: ");
 }
 
 static const char publishing_rule[] =
@@ -148,8 +130,8 @@ static void test_online_a_subject_that_no_stream_stores_is_a_warning(struct harn
     harness_stream(h, "alerts", "alerts.>");
     harness_write_file(h, "tidemill.lua", config);
     harness_write_file(h, "rules/x.lua", publishing_rule);
-    expect(h, harness_tidemill(h, "check"), 0, 1, "ok: ");
-    expect(h, harness_tidemill(h, "check", "--online"), 0, 2,
+    expect(harness_tidemill(h, "check"), 0, 1, "ok: ");
+    expect(harness_tidemill(h, "check", "--online"), 0, 2,
            "tidemill: rules/x.lua:3: warning: \"alarms.high\": no stream on the server stores it\n",
            ", 1 warning\n");
 }
@@ -159,7 +141,7 @@ static void test_online_without_a_server_fails(struct harness *h)
     write_good(h);
     harness_write_file(h, "rules/x.lua", publishing_rule);
     struct process *check = harness_tidemill(h, "check", "--online");
-    expect(h, check, 1, 1, "127.0.0.1");
+    expect(check, 1, 1, "127.0.0.1");
 }
 
 int main(void)

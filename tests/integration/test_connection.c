@@ -1,4 +1,4 @@
-#include "harness.h"
+#include "copier.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,36 +10,7 @@
  * away and comes back. (TLS is in test_tls.c, creds files are in test_creds.c.)
  */
 
-enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048 };
-
-static const char copying_rule[] = "return { subjects = { 'in.a' }, on_message = function(msg)\n"
-                                   "  mill.publish('out', msg.raw)\n"
-                                   "end }";
-
-/* The configuration with this inside of nats = { ... }. */
-static void write_config(struct harness *h, const char *nats)
-{
-    char text[TEXT_SIZE];
-    snprintf(text, sizeof(text),
-             "return { nats = { reconnect_wait = '50ms', %s },\n"
-             "  streams = { { name = 'in', subjects = { 'in.>' } },\n"
-             "              { name = 'out', subjects = { 'out' } } },\n"
-             "  sources = { { stream = 'in', durable = 'd', ack_wait = '5s' } } }",
-             nats);
-    harness_write_file(h, "tidemill.lua", text);
-    harness_write_file(h, "rules/a.lua", copying_rule);
-}
-
-/* Runs with this configuration until it is connected and its consumer bound. (The harness itself
- * connects by user and password only, so that the other tests send no message.) */
-static struct process *run_connected(struct harness *h, const char *nats)
-{
-    write_config(h, nats);
-    struct process *mill = harness_tidemill(h, "run");
-    harness_wait_log(mill, " running: ", PATIENCE_MS);
-    harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
-    return mill;
-}
+enum { PATIENCE_MS = 15000 };
 
 static void see_a_message_through(struct harness *h)
 {
@@ -48,24 +19,11 @@ static void see_a_message_through(struct harness *h)
     harness_wait_count(h, "out", before + 1, PATIENCE_MS);
 }
 
-/* Runs with this configuration, which must fail in one line that has both texts in it. */
-static void expect_refused(struct harness *h, const char *nats, const char *says,
-                           const char *advises)
-{
-    write_config(h, nats);
-    struct process *mill = harness_tidemill(h, "run", "--log-level", "error");
-    assert_int_equal(harness_wait_exit(mill, PATIENCE_MS), 1);
-    const char *log = harness_log(mill);
-    if (harness_log_count(mill, "\n") != 1 || strstr(log, says) == NULL ||
-        strstr(log, advises) == NULL)
-        harness_fail(h, "one line with \"%s\" and \"%s\" is wanted, not: %s", says, advises, log);
-}
-
 /* ---- credentials ---- */
 
 static void test_user_and_password(struct harness *h)
 {
-    struct process *mill = run_connected(h, "user = 'bob', password = 'right'");
+    struct process *mill = copier_run(h, "user = 'bob', password = 'right'");
     see_a_message_through(h);
     harness_stop(mill, PATIENCE_MS);
 }
@@ -75,7 +33,7 @@ static void test_user_and_password_in_the_url(struct harness *h)
     char url[96];
     snprintf(url, sizeof(url), "nats://bob:right@127.0.0.1:%d", harness_port(h));
     harness_setenv(h, "NATS_URL", url);
-    struct process *mill = run_connected(h, "");
+    struct process *mill = copier_run(h, "");
     see_a_message_through(h);
     assert_int_equal(harness_log_count(mill, "right"), 0); /* no secret in the log */
     harness_stop(mill, PATIENCE_MS);
@@ -87,7 +45,7 @@ static void test_percent_encoding_in_the_url_is_decoded(struct harness *h)
     char url[128];
     snprintf(url, sizeof(url), "nats://an%%3An:s3%%40cr%%2Fet%%25@127.0.0.1:%d", harness_port(h));
     harness_setenv(h, "NATS_URL", url);
-    struct process *mill = run_connected(h, "");
+    struct process *mill = copier_run(h, "");
     see_a_message_through(h);
     harness_server_stop(h);
     harness_server_start(h);
@@ -101,8 +59,8 @@ static void test_a_password_in_the_url_that_is_wrong_is_not_printed(struct harne
     char url[96];
     snprintf(url, sizeof(url), "nats://bob:s3cret@127.0.0.1:%d", harness_port(h));
     harness_setenv(h, "NATS_URL", url);
-    expect_refused(h, "", "authorization violation", "nats.url");
-    write_config(h, "");
+    copier_expect_refused(h, "", "authorization violation", "nats.url");
+    copier_configure(h, "");
     struct process *mill = harness_tidemill(h, "run", "--log-level", "debug");
     assert_int_equal(harness_wait_exit(mill, PATIENCE_MS), 1);
     assert_int_equal(harness_log_count(mill, "s3cret"), 0);
@@ -110,9 +68,9 @@ static void test_a_password_in_the_url_that_is_wrong_is_not_printed(struct harne
 
 static void test_a_token(struct harness *h)
 {
-    struct process *mill = run_connected(h, "token = 'abracadabra'");
+    struct process *mill = copier_run(h, "token = 'abracadabra'");
     harness_stop(mill, PATIENCE_MS);
-    expect_refused(h, "token = 'wrong'", "authorization violation", "nats.token");
+    copier_expect_refused(h, "token = 'wrong'", "authorization violation", "nats.token");
 }
 
 /* Seed and public key of a user, made for these tests alone. */
@@ -122,18 +80,18 @@ static const char nkey_seed[] = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ
 static void test_an_nkey(struct harness *h)
 {
     harness_write_file(h, "nkey.seed", nkey_seed);
-    struct process *mill = run_connected(h, "nkey_seed = 'nkey.seed'");
+    struct process *mill = copier_run(h, "nkey_seed = 'nkey.seed'");
     harness_stop(mill, PATIENCE_MS);
-    expect_refused(h, "nkey_seed = 'elsewhere.seed'", "elsewhere.seed", "No such file");
+    copier_expect_refused(h, "nkey_seed = 'elsewhere.seed'", "elsewhere.seed", "No such file");
     harness_write_file(h, "nkey.seed", "SUAnonsense");
-    expect_refused(h, "nkey_seed = 'nkey.seed'", "nats.nkey_seed", "nkey.seed");
+    copier_expect_refused(h, "nkey_seed = 'nkey.seed'", "nats.nkey_seed", "nkey.seed");
 }
 
 /* ---- servers that come and go ---- */
 
 static void test_a_server_that_comes_up_later_is_waited_for(struct harness *h)
 {
-    write_config(h, "");
+    copier_configure(h, "");
     struct process *mill = harness_tidemill(h, "run");
     harness_wait_log(mill, "waiting for the server", PATIENCE_MS);
     assert_int_equal(harness_http(mill, "/readyz", NULL), 503);
@@ -150,7 +108,7 @@ static void test_the_second_of_two_urls_is_tried(struct harness *h)
     char urls[128];
     snprintf(urls, sizeof(urls), "nats://127.0.0.1:1,%s", harness_url(h));
     harness_setenv(h, "NATS_URL", urls);
-    struct process *mill = run_connected(h, "");
+    struct process *mill = copier_run(h, "");
     see_a_message_through(h);
     harness_stop(mill, PATIENCE_MS);
 }
@@ -169,7 +127,7 @@ static void restart_and_see_a_message_through(struct harness *h, struct process 
 
 static void test_it_goes_on_after_a_restart_of_the_server(struct harness *h)
 {
-    struct process *mill = run_connected(h, "");
+    struct process *mill = copier_run(h, "");
     see_a_message_through(h);
     restart_and_see_a_message_through(h, mill, harness_server_stop);
     restart_and_see_a_message_through(h, mill, harness_server_kill);
@@ -179,7 +137,7 @@ static void test_it_goes_on_after_a_restart_of_the_server(struct harness *h)
 static void test_a_restart_of_the_server_under_load_loses_and_doubles_nothing(struct harness *h)
 {
     enum { COUNT = 20000 };
-    write_config(h, "");
+    copier_configure(h, "");
     harness_stream(h, "in", "in.>");
     harness_stream(h, "out", "out");
     harness_feed(h, "in.a", 0, COUNT, "#");

@@ -1,6 +1,5 @@
 #include "harness.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -93,12 +92,8 @@ static void expect_refused(struct harness *h, int status, const char *first, con
                            const char *third)
 {
     struct process *mill = harness_tidemill(h, "run", "--log-level", "error");
-    int ended = harness_wait_exit(mill, PATIENCE_MS);
+    harness_expect_end(mill, PATIENCE_MS, status, 1, first, second, third);
     const char *log = harness_log(mill);
-    if (ended != status || harness_log_count(mill, "\n") != 1 || strstr(log, first) == NULL ||
-        strstr(log, second) == NULL || strstr(log, third) == NULL)
-        harness_fail(h, "status %d and one line with \"%s\", \"%s\", \"%s\", not %d: %s", status,
-                     first, second, third, ended, log);
     if (strstr(log, mill_user.seed) != NULL)
         harness_fail(h, "the seed stands in the log: %s", log);
 }

@@ -120,13 +120,8 @@ static void test_an_nkey_comes_from_a_file(struct harness *h)
 /* `check` and `run` end with status 2, and name key and file. */
 static void expect_refused(struct harness *h, const char *says)
 {
-    struct process *ends[] = {harness_tidemill(h, "check"), harness_tidemill(h, "run")};
-    for (size_t i = 0; i < 2; i++) {
-        int status = harness_wait_exit(ends[i], PATIENCE_MS);
-        const char *log = harness_log(ends[i]);
-        if (status != 2 || harness_log_count(ends[i], "\n") != 1 || strstr(log, says) == NULL)
-            harness_fail(h, "status 2 and one line with \"%s\", not %d: %s", says, status, log);
-    }
+    harness_expect_end(harness_tidemill(h, "check"), PATIENCE_MS, 2, 1, says);
+    harness_expect_end(harness_tidemill(h, "run"), PATIENCE_MS, 2, 1, says);
 }
 
 static void test_a_file_of_no_use_is_named(struct harness *h)

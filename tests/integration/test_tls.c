@@ -1,8 +1,7 @@
-#include "harness.h"
+#include "copier.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /*
  * A server that speaks TLS, with certificates of an authority of its own: who is trusted, who is
@@ -10,48 +9,6 @@
  */
 
 enum { PATIENCE_MS = 15000, TEXT_SIZE = 2048 };
-
-static const char copying_rule[] = "return { subjects = { 'in.a' }, on_message = function(msg)\n"
-                                   "  mill.publish('out', msg.raw)\n"
-                                   "end }";
-
-/* The configuration with this inside of nats = { ... }. */
-static void write_config(struct harness *h, const char *nats)
-{
-    char text[TEXT_SIZE];
-    snprintf(text, sizeof(text),
-             "return { nats = { reconnect_wait = '50ms', %s },\n"
-             "  streams = { { name = 'in', subjects = { 'in.>' } },\n"
-             "              { name = 'out', subjects = { 'out' } } },\n"
-             "  sources = { { stream = 'in', durable = 'd', ack_wait = '5s' } } }",
-             nats);
-    harness_write_file(h, "tidemill.lua", text);
-    harness_write_file(h, "rules/a.lua", copying_rule);
-}
-
-/* Runs with this configuration until it is connected and its consumer bound. (The harness itself
- * connects by user and password only, so that the other tests send no message.) */
-static struct process *run_connected(struct harness *h, const char *nats)
-{
-    write_config(h, nats);
-    struct process *mill = harness_tidemill(h, "run");
-    harness_wait_log(mill, " running: ", PATIENCE_MS);
-    harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
-    return mill;
-}
-
-/* Runs with this configuration, which must fail in one line that has both texts in it. */
-static void expect_refused(struct harness *h, const char *nats, const char *says,
-                           const char *advises)
-{
-    write_config(h, nats);
-    struct process *mill = harness_tidemill(h, "run", "--log-level", "error");
-    assert_int_equal(harness_wait_exit(mill, PATIENCE_MS), 1);
-    const char *log = harness_log(mill);
-    if (harness_log_count(mill, "\n") != 1 || strstr(log, says) == NULL ||
-        strstr(log, advises) == NULL)
-        harness_fail(h, "one line with \"%s\" and \"%s\" is wanted, not: %s", says, advises, log);
-}
 
 static const char *const certificate_commands[] = {
     /* an authority, and one that nobody knows */
@@ -107,30 +64,29 @@ static void start_tls_server(struct harness *h, const char *certificate, bool ve
 static void test_tls_with_an_authority_of_ones_own(struct harness *h)
 {
     start_tls_server(h, "server.pem", false);
-    struct process *mill = run_connected(h, "tls = { ca = 'ca.pem' }");
+    struct process *mill = copier_run(h, "tls = { ca = 'ca.pem' }");
     harness_stop(mill, PATIENCE_MS);
 }
 
 static void test_tls_refuses_an_authority_it_does_not_know(struct harness *h)
 {
     start_tls_server(h, "server.pem", false);
-    expect_refused(h, "tls = { ca = 'other-ca.pem' }", "TLS", "nats.tls");
-    expect_refused(h, "tls = { }", "TLS", "nats.tls");
+    copier_expect_refused(h, "tls = { ca = 'other-ca.pem' }", "TLS", "nats.tls");
+    copier_expect_refused(h, "tls = { }", "TLS", "nats.tls");
 }
 
 static void test_tls_refuses_a_certificate_for_another_host(struct harness *h)
 {
     start_tls_server(h, "elsewhere.pem", false);
-    expect_refused(h, "tls = { ca = 'ca.pem' }", "TLS", "nats.tls");
-    struct process *mill =
-        run_connected(h, "tls = { ca = 'ca.pem', hostname = 'elsewhere.example' }");
+    copier_expect_refused(h, "tls = { ca = 'ca.pem' }", "TLS", "nats.tls");
+    struct process *mill = copier_run(h, "tls = { ca = 'ca.pem', hostname = 'elsewhere.example' }");
     harness_stop(mill, PATIENCE_MS);
 }
 
 static void test_tls_may_go_unverified_when_told_so(struct harness *h)
 {
     start_tls_server(h, "elsewhere.pem", false);
-    struct process *mill = run_connected(h, "tls = { verify = false }");
+    struct process *mill = copier_run(h, "tls = { verify = false }");
     harness_stop(mill, PATIENCE_MS);
 }
 
@@ -138,9 +94,9 @@ static void test_mutual_tls(struct harness *h)
 {
     start_tls_server(h, "server.pem", true);
     struct process *mill =
-        run_connected(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'client.key' }");
+        copier_run(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'client.key' }");
     harness_stop(mill, PATIENCE_MS);
-    write_config(h, "tls = { ca = 'ca.pem' }");
+    copier_configure(h, "tls = { ca = 'ca.pem' }");
     mill = harness_tidemill(h, "run");
     harness_wait_log(mill, "client certificate", PATIENCE_MS);
     harness_wait_log(mill, "nats.tls.cert and nats.tls.key", PATIENCE_MS);
@@ -152,11 +108,11 @@ static void test_mutual_tls(struct harness *h)
 static void test_a_server_that_wants_tls_is_told_from_one_that_has_none(struct harness *h)
 {
     start_tls_server(h, "server.pem", false);
-    expect_refused(h, "", "TLS failed", "an authority of your own belongs in nats.tls.ca");
+    copier_expect_refused(h, "", "TLS failed", "an authority of your own belongs in nats.tls.ca");
     harness_server_stop(h);
     harness_server_config(h, "");
     harness_server_start(h);
-    expect_refused(h, "tls = { ca = 'ca.pem' }", "does not offer TLS", "nats.tls");
+    copier_expect_refused(h, "tls = { ca = 'ca.pem' }", "does not offer TLS", "nats.tls");
 }
 
 /* The certificate that the system's list knows is that of the server's authority. */
@@ -164,30 +120,30 @@ static void test_without_a_ca_those_of_the_system_count(struct harness *h)
 {
     start_tls_server(h, "server.pem", false);
     harness_setenv(h, "SSL_CERT_FILE", harness_path(h, "ca.pem"));
-    harness_stop(run_connected(h, "tls = { }"), PATIENCE_MS);
+    harness_stop(copier_run(h, "tls = { }"), PATIENCE_MS);
     char url[96];
     snprintf(url, sizeof(url), "tls://127.0.0.1:%d", harness_port(h));
     harness_setenv(h, "NATS_URL", url);
-    struct process *mill = run_connected(h, "");
+    struct process *mill = copier_run(h, "");
     harness_stop(mill, PATIENCE_MS);
     harness_setenv(h, "SSL_CERT_FILE", harness_path(h, "other-ca.pem"));
-    expect_refused(h, "", "TLS failed", "nats.tls.ca");
+    copier_expect_refused(h, "", "TLS failed", "nats.tls.ca");
 }
 
 static void test_an_expired_certificate_is_called_so(struct harness *h)
 {
     start_tls_server(h, "expired.pem", false);
-    expect_refused(h, "tls = { ca = 'ca.pem' }", "certificate has expired", "nats.tls");
+    copier_expect_refused(h, "tls = { ca = 'ca.pem' }", "certificate has expired", "nats.tls");
 }
 
 static void test_verification_that_is_off_is_warned_of(struct harness *h)
 {
     start_tls_server(h, "server.pem", false);
-    struct process *mill = run_connected(h, "tls = { ca = 'ca.pem', verify = false }");
+    struct process *mill = copier_run(h, "tls = { ca = 'ca.pem', verify = false }");
     assert_int_equal(harness_log_count(mill, " warn "), 1);
     assert_int_equal(harness_log_count(mill, "nats.tls.verify = false"), 1);
     harness_stop(mill, PATIENCE_MS);
-    mill = run_connected(h, "tls = { ca = 'ca.pem' }");
+    mill = copier_run(h, "tls = { ca = 'ca.pem' }");
     assert_int_equal(harness_log_count(mill, "verify"), 0);
     harness_stop(mill, PATIENCE_MS);
 }
@@ -195,7 +151,7 @@ static void test_verification_that_is_off_is_warned_of(struct harness *h)
 static void test_a_client_certificate_of_a_strange_authority_is_refused(struct harness *h)
 {
     start_tls_server(h, "server.pem", true);
-    write_config(h, "tls = { ca = 'ca.pem', cert = 'stranger.pem', key = 'client.key' }");
+    copier_configure(h, "tls = { ca = 'ca.pem', cert = 'stranger.pem', key = 'client.key' }");
     struct process *mill = harness_tidemill(h, "run");
     harness_wait_log(mill, "the server hangs up", PATIENCE_MS);
     harness_wait_log(mill, "nats.tls.cert, stranger.pem", PATIENCE_MS);
@@ -206,19 +162,19 @@ static void test_a_client_certificate_of_a_strange_authority_is_refused(struct h
 static void test_a_key_that_does_not_fit_is_said(struct harness *h)
 {
     start_tls_server(h, "server.pem", true);
-    expect_refused(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'server.key' }",
-                   "server.key", "private key");
-    expect_refused(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'locked.key' }",
-                   "locked.key", "passphrase");
-    expect_refused(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = '.' }",
-                   "nats.tls.key: cannot read .", "Is a directory");
+    copier_expect_refused(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'server.key' }",
+                          "server.key", "private key");
+    copier_expect_refused(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'locked.key' }",
+                          "locked.key", "passphrase");
+    copier_expect_refused(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = '.' }",
+                          "nats.tls.key: cannot read .", "Is a directory");
 }
 
 static void test_workers_come_back_by_tls_too(struct harness *h)
 {
     start_tls_server(h, "server.pem", true);
     struct process *mill =
-        run_connected(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'client.key' }");
+        copier_run(h, "tls = { ca = 'ca.pem', cert = 'client.pem', key = 'client.key' }");
     harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
     harness_server_stop(h);
     harness_server_start(h);
@@ -229,9 +185,10 @@ static void test_workers_come_back_by_tls_too(struct harness *h)
 
 static void test_certificates_that_are_not_there(struct harness *h)
 {
-    expect_refused(h, "tls = { ca = 'no.pem' }", "nats.tls.ca: cannot read no.pem", "No such file");
+    copier_expect_refused(h, "tls = { ca = 'no.pem' }", "nats.tls.ca: cannot read no.pem",
+                          "No such file");
     harness_write_file(h, "text.pem", "hello");
-    expect_refused(h, "tls = { ca = 'text.pem' }", "nats.tls.ca: text.pem", "PEM");
+    copier_expect_refused(h, "tls = { ca = 'text.pem' }", "nats.tls.ca: text.pem", "PEM");
 }
 
 int main(void)
