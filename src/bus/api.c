@@ -9,13 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    /* "JetStream system temporarily unavailable": an election is under way. */
-    TEMPORARILY_UNAVAILABLE = 10008,
-    NOT_ENABLED = 10076,
-    NOT_ENABLED_FOR_ACCOUNT = 10039
-};
-
 static const int64_t CALL_TIMEOUT_NS = 5 * NS_PER_S;
 static const int64_t PATIENCE_NS = 10 * NS_PER_S;
 static const int64_t PAUSE_NS = 250 * NS_PER_MS;
@@ -32,9 +25,9 @@ int api_reply_read(struct api_reply *reply, const char *text, size_t size, struc
         if (!json_scan_integer(text, size, "error.err_code", &reply->code) &&
             !json_scan_integer(text, size, "error.code", &reply->code))
             reply->code = -1;
-        if (reply->code == NOT_ENABLED)
+        if (reply->code == API_NOT_ENABLED)
             return error_set(err, "the server has JetStream switched off: start it with -js");
-        if (reply->code == NOT_ENABLED_FOR_ACCOUNT)
+        if (reply->code == API_NOT_ENABLED_FOR_ACCOUNT)
             return error_set(err, "JetStream is not enabled for this account");
     }
     reply->text = malloc(size + 1);
@@ -70,7 +63,7 @@ static int call_once(struct control *control, struct api_reply *reply, const cha
     int result = api_reply_read(reply, natsMsg_GetData(message),
                                 (size_t)natsMsg_GetDataLength(message), err);
     natsMsg_Destroy(message);
-    *again = result == 0 && reply->code == TEMPORARILY_UNAVAILABLE;
+    *again = result == 0 && reply->code == API_UNAVAILABLE;
     return result;
 }
 

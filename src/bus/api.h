@@ -14,16 +14,27 @@
  * Blocks; any thread but a worker's loop.
  */
 
-/* The error codes that the server gives and that mean something here. */
+/*
+ * The error codes of the server that mean something here (server/errors.json): `err_code` of an
+ * answer, of a call as of a publish.
+ */
 enum {
     API_OK = 0,
-    API_INSUFFICIENT = 10023,
+    API_UNAVAILABLE = 10008, /* for the moment: an election is under way */
     API_CONSUMER_MISSING = 10014,
-    API_CONSUMER_BAD_FILTER = 10093,
+    API_INSUFFICIENT = 10023,
+    API_MEMORY_EXCEEDED = 10028,
+    API_MESSAGE_MISSING = 10037,
+    API_NOT_ENABLED_FOR_ACCOUNT = 10039,
     API_SEQUENCE_MISSING = 10043,
+    API_STORAGE_EXCEEDED = 10047,
     API_NAME_IN_USE = 10058,
     API_STREAM_MISSING = 10059,
-    API_SUBJECTS_OVERLAP = 10065
+    API_SUBJECTS_OVERLAP = 10065,
+    API_NOT_ENABLED = 10076,
+    API_STORE_FAILED = 10077, /* of a stream: full, for one */
+    API_CONSUMER_BAD_FILTER = 10093,
+    API_STREAM_OFFLINE = 10118
 };
 
 struct api_reply {

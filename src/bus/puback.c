@@ -1,5 +1,6 @@
 #include "bus/puback.h"
 
+#include "bus/api.h"
 #include "bus/json_scan.h"
 
 #include <inttypes.h>
@@ -9,22 +10,19 @@
 
 /*
  * Every fault of the server's own (500 and above) may pass: no leader, short of resources, stream
- * full. By number those that an old server may send without such a code (server/errors.json):
- * JetStream system temporarily unavailable 10008, insufficient resources 10023, memory and storage
- * resources 10028 and 10047, no message (raft) 10037, JetStream not enabled 10039, stream store
- * failed (full) 10077, stream offline 10118.
+ * full. By number those that an old server may send without such a code.
  */
 static bool is_passing(int64_t code, int64_t err_code)
 {
     switch (err_code) {
-    case 10008:
-    case 10023:
-    case 10028:
-    case 10037:
-    case 10039:
-    case 10047:
-    case 10077:
-    case 10118:
+    case API_UNAVAILABLE:
+    case API_INSUFFICIENT:
+    case API_MEMORY_EXCEEDED:
+    case API_MESSAGE_MISSING: /* raft */
+    case API_NOT_ENABLED_FOR_ACCOUNT:
+    case API_STORAGE_EXCEEDED:
+    case API_STORE_FAILED:
+    case API_STREAM_OFFLINE:
         return true;
     default:
         return code >= 500;
