@@ -129,11 +129,11 @@ checked = HARNESS_PATIENCE=$(3) TEST_TIMEOUT=1800 SKIP="$(4)" $(MAKE) --no-print
 asan: setup ## unit and integration tests under AddressSanitizer with leak detection, and UndefinedBehaviorSanitizer
 	@UBSAN_OPTIONS=print_stacktrace=1 $(call checked,asan,address$(comma)undefined,4)
 
-# Left out are two of one thread that leave thousands of C functions by Lua's longjmp: the sanitizer's
-# shadow stack keeps each, and overflows. A second SIGTERM ends a process with its threads, on purpose.
+# Left out are four of one thread that leave thousands of C functions by Lua's longjmp: the sanitizer's
+# shadow stack keeps each, and overflows, or takes all memory. A second SIGTERM ends a process with its threads, on purpose.
 tsan: setup ## the same under ThreadSanitizer
 	@TSAN_OPTIONS=report_thread_leaks=0:atexit_sleep_ms=0 \
-	  $(call checked,tsan,thread,4,unit_pattern unit_hostile_rules)
+	  $(call checked,tsan,thread,4,unit_pattern unit_hostile_rules unit_faults_json unit_faults_rules)
 
 # Left out is what shows that rules which take too much are stopped in time, and nothing else: what
 # takes a tenth of a second elsewhere is a matter of minutes here.
