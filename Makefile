@@ -132,7 +132,7 @@ asan: setup ## unit and integration tests under AddressSanitizer with leak detec
 # Left out are four of one thread that leave thousands of C functions by Lua's longjmp: the sanitizer's
 # shadow stack keeps each, and overflows, or takes all memory. A second SIGTERM ends a process with its threads, on purpose.
 tsan: setup ## the same under ThreadSanitizer
-	@TSAN_OPTIONS=report_thread_leaks=0:atexit_sleep_ms=0 \
+	@TSAN_OPTIONS=report_thread_leaks=0:atexit_sleep_ms=0:suppressions=$(abspath tests/tsan.supp) \
 	  $(call checked,tsan,thread,4,unit_pattern unit_hostile_rules unit_faults_json unit_faults_rules)
 
 # Left out is what shows that rules which take too much are stopped in time, and nothing else: what

@@ -25,9 +25,9 @@ enum {
     BACKLOG = 4000,  /* kept before the workers, so that they never run dry */
     SLOW_EACH = 500, /* of so many messages one is for the rule that sleeps */
     WORKERS = 2,
-    GROWTH_MAX_KB = 4096, /* from the first half to the second */
-    PAUSE_MS = 50,        /* half of the pauses are shorter */
-    PAUSE_MAX_MS = 2000,  /* all are: with a busy machine somebody else may have the core */
+    GROWTH_MAX_KB = 4096,     /* from the first half to the second */
+    PAUSE_MS = 50 * SLOWNESS, /* half of the pauses are shorter */
+    PAUSE_MAX_MS = 2000,      /* all are: with a busy machine somebody else may have the core */
     PATIENCE_MS = 20000
 };
 
