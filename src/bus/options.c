@@ -15,11 +15,10 @@
 
 enum {
     /*
-     * A dead peer is noticed within 15 s, by the third ping without an answer: before the outbox
-     * gives up on outputs (mill/outbox.h), whose inputs would be given back by the other
-     * connection.
+     * A dead peer is noticed within 45 s: the third ping without an answer. Not sooner, since a
+     * worker in one long call of a rule reads no answers either (rules.hard_timeout).
      */
-    PING_INTERVAL_MS = 5000,
+    PING_INTERVAL_MS = 15000,
     PINGS_OUTSTANDING = 2,
     /* A send that a stalled server blocks for so long fails, and the connection is made anew. */
     WRITE_DEADLINE_MS = 5000,
