@@ -149,7 +149,7 @@ static void test_memory_that_a_rule_keeps_fails_its_calls_not_the_process(void *
 static void test_garbage_is_collected_instead_of_counted(void **state)
 {
     struct fixture *f = *state;
-    f->options.limits.timeout_ns = 20 * NS_PER_S;
+    f->options.limits.timeout_ns = 20 * NS_PER_S * SLOWNESS;
     run_body(f, "for i = 1, 3000 do local s = ('x'):rep(100000) .. i end");
 }
 
@@ -159,7 +159,7 @@ static void test_garbage_is_collected_instead_of_counted(void **state)
 static void test_garbage_is_collected_for_a_stack_that_grows_too(void **state)
 {
     struct fixture *f = *state;
-    f->options.limits.timeout_ns = 20 * NS_PER_S;
+    f->options.limits.timeout_ns = 20 * NS_PER_S * SLOWNESS;
     open_handler(f, "local function depth(n) if n == 0 then return 0 end\n"
                     "  return 1 + depth(n - 1) end\n"
                     "for i = 1, 300 do\n"
