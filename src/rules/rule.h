@@ -13,7 +13,9 @@ enum { RULE_CONCURRENCY_MAX = 1000 };
 /* Prepares a rule that is not loaded. */
 void rule_init(struct rule *rule, struct engine *engine, size_t index);
 
-/* Gives a rule the environment its file runs in, without modules and states yet: pushes it. LJMP. */
+/*
+ * Gives a rule the environment its file runs in, without modules and states yet: pushes it. LJMP.
+ */
 void rule_push_environment(lua_State *L, struct rule *rule);
 
 /*
