@@ -136,10 +136,11 @@ tsan: setup ## the same under ThreadSanitizer
 	  $(call checked,tsan,thread,4,unit_pattern unit_hostile_rules unit_faults_json unit_faults_rules)
 
 # Left out is what shows that rules which take too much are stopped in time, and nothing else: what
-# takes a tenth of a second elsewhere is a matter of minutes here.
+# takes a tenth of a second elsewhere is a matter of minutes here. And what takes a tidemill's sockets by
+# pidfd_getfd, which valgrind does not know.
 valgrind: setup ## the same under valgrind's memcheck, leaks are errors (30 min)
 	@WRAPPER=scripts/memcheck INTEGRATION_JOBS=$(or $(INTEGRATION_JOBS),4) \
-	  $(call checked,valgrind,memcheck,10,unit_hostile_rules integration_hostile_rules)
+	  $(call checked,valgrind,memcheck,10,unit_hostile_rules integration_hostile_rules integration_cut_connections)
 
 # Rules run hundreds of times slower there; tests/sanitizer.h knows.
 gcstress: setup ## the engine's unit tests with a full collection at every new object, under AddressSanitizer
