@@ -9,11 +9,12 @@
 #include "base/value.h"
 
 /*
- * One table of the configuration on its way into `struct config`; only config.c, config_check.c and
- * config_log.c use this. Every function asks for one key. A key that is missing leaves the caller's
- * value, the default, alone; one that is wrong adds a problem under its path and leaves the value
- * alone too. A section remembers which keys it was asked for: the others are the unknown ones,
- * reported by section_end. Strings are copied and replace (free) the caller's.
+ * One table of the configuration on its way into `struct config`; for config.c, config_check.c
+ * and config_log.c (string_list_free is for all who have such a list). Every function asks for one
+ * key. A key that is missing leaves the caller's value, the default, alone; one that is wrong adds
+ * a problem under its path and leaves the value alone too. A section remembers which keys it was
+ * asked for: the others are the unknown ones, reported by section_end. Strings are copied and
+ * replace (free) the caller's.
  */
 
 enum { SECTION_KEYS_MAX = 24, SECTION_PATH_MAX = 64 };
