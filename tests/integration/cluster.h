@@ -9,7 +9,8 @@
  *
  *     harness_test_with(test_..., .no_server = true)
  *
- * As everywhere in the harness, waits are bounded and what does not come fails the test.
+ * As everywhere in the harness, waits are bounded and what does not come fails the test. Where the
+ * servers themselves do not agree, those waits restart one after the other; a line says so.
  */
 
 enum { CLUSTER_SERVERS = 3 };

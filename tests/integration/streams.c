@@ -285,54 +285,70 @@ static bool take_message(natsSubscription *inbox, struct harness_message *messag
     return true;
 }
 
-/* Pulls `total` messages through a consumer, one request after the other. */
-static void pull_all(struct harness *h, const char *stream, const char *consumer, size_t total,
-                     struct harness_messages *messages)
+/* Pulls through a consumer, one request after the other, until there are `total` messages. */
+static natsStatus pull_all(struct harness *h, const char *stream, const char *consumer,
+                           size_t total, struct harness_messages *messages)
 {
     char inbox[64], subject[512], request[96];
+    natsStatus s = NATS_OK;
     natsSubscription *subscription = listen_to_inbox(h, inbox);
     snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer);
-    while (messages->count < total) {
+    while (s == NATS_OK && messages->count < total) {
         size_t batch = total - messages->count < READ_BATCH ? total - messages->count : READ_BATCH;
         snprintf(request, sizeof(request), "{\"batch\":%zu,\"expires\":%lld}", batch,
                  ACK_PATIENCE_MS * (long long)NS_PER_MS);
-        natsStatus s =
-            natsConnection_PublishRequestString(harness_nats(h), subject, inbox, request);
-        for (size_t i = 0; s == NATS_OK && i < batch; i++, messages->count++) {
-            if (!take_message(subscription, &messages->items[messages->count]))
+        s = natsConnection_PublishRequestString(harness_nats(h), subject, inbox, request);
+        for (size_t i = 0; s == NATS_OK && i < batch; i++) {
+            if (take_message(subscription, &messages->items[messages->count]))
+                messages->count++;
+            else
                 s = NATS_TIMEOUT;
         }
-        if (s != NATS_OK)
-            harness_fail(h, "reading stream %s stopped after %zu of %zu messages: %s", stream,
-                         messages->count, total, natsStatus_GetText(s));
     }
     natsSubscription_Unsubscribe(subscription);
+    return s;
+}
+
+/* Reads what comes after the messages that are there. */
+static natsStatus read_on(struct harness *h, const char *stream, struct harness_messages *messages)
+{
+    jsConsumerConfig config;
+    jsConsumerInfo *info = NULL;
+    char consumer[128];
+    jsConsumerConfig_Init(&config);
+    config.AckPolicy = js_AckNone;
+    config.InactiveThreshold = 60 * NS_PER_S;
+    if (messages->count > 0) {
+        config.DeliverPolicy = js_DeliverByStartSequence;
+        config.OptStartSeq = messages->items[messages->count - 1].sequence + 1;
+    }
+    natsStatus s = js_AddConsumer(&info, harness_js(h), stream, &config, NULL, NULL);
+    if (s != NATS_OK)
+        return s;
+    size_t total = messages->count + info->NumPending;
+    snprintf(consumer, sizeof(consumer), "%s", info->Name);
+    jsConsumerInfo_Destroy(info);
+    struct harness_message *items = realloc(messages->items, (total + 1) * sizeof(*items));
+    if (items == NULL)
+        harness_fail(h, "out of memory");
+    messages->items = items;
+    s = pull_all(h, stream, consumer, total, messages);
+    js_DeleteConsumer(harness_js(h), stream, consumer, NULL, NULL);
+    return s;
 }
 
 const struct harness_messages *harness_read(struct harness *h, const char *stream)
 {
-    jsConsumerConfig config;
-    jsConsumerInfo *info = NULL;
-    jsConsumerConfig_Init(&config);
-    config.AckPolicy = js_AckNone;
-    config.InactiveThreshold = 60 * NS_PER_S;
+    struct harness_messages *messages = allocate(h, 1, sizeof(*messages));
+    harness_defer(h, free_messages, messages);
     int64_t until_ns = harness_deadline(LEADER_PATIENCE_MS);
     natsStatus s;
     do
-        s = js_AddConsumer(&info, harness_js(h), stream, &config, NULL, NULL);
+        s = read_on(h, stream, messages);
     while (s == NATS_TIMEOUT && clock_monotonic_ns() < until_ns);
     if (s != NATS_OK)
-        harness_fail(h, "reading stream %s: %s", stream, fault_text(s));
-    char consumer[128];
-    size_t total = info->NumPending;
-    snprintf(consumer, sizeof(consumer), "%s", info->Name);
-    jsConsumerInfo_Destroy(info);
-
-    struct harness_messages *messages = allocate(h, 1, sizeof(*messages));
-    harness_defer(h, free_messages, messages);
-    messages->items = allocate(h, total + 1, sizeof(*messages->items));
-    pull_all(h, stream, consumer, total, messages);
-    js_DeleteConsumer(harness_js(h), stream, consumer, NULL, NULL);
+        harness_fail(h, "reading stream %s stopped after %zu messages: %s", stream, messages->count,
+                     fault_text(s));
     return messages;
 }
 

@@ -35,8 +35,8 @@ static void test_the_leader_of_the_consumer_is_killed(struct harness *h)
     struct cluster *cluster = cluster_start(h);
     faults_job_with_streams(h, streams, "batch = 50", "mill.sleep(0.005)");
     struct process *mill = faults_start(h);
-    int leader = cluster_lead_elsewhere(cluster, "in", "d");
     cluster_wait_in_sync(cluster, "in");
+    int leader = cluster_lead_elsewhere(cluster, "in", "d");
     faults_feed(h, 0, INPUTS);
     faults_wait_outputs(h, INPUTS / 10);
 
