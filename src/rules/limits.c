@@ -60,10 +60,8 @@ void *limits_alloc(void *context, void *block, size_t old_size, size_t new_size)
             return NULL;
     }
     void *moved = blocks_resize(limits->blocks, block, held, new_size);
-    if (moved == NULL && new_size > held)
+    if (moved == NULL) /* also when a block is to shrink: since 5.4 Lua takes that for an error */
         return refuse(limits, new_size);
-    if (moved == NULL) /* Lua relies on shrinking never to fail: the old block will do */
-        moved = block;
     limits->memory_used += new_size - held;
     if (new_size > held)
         limits->refused_size = 0;
