@@ -34,7 +34,9 @@ enum {
     API_NOT_ENABLED = 10076,
     API_STORE_FAILED = 10077, /* of a stream: full, for one */
     API_CONSUMER_BAD_FILTER = 10093,
-    API_STREAM_OFFLINE = 10118
+    API_STREAM_OFFLINE = 10118,
+    API_ID_IN_PROCESS = 10158,    /* a message with this Nats-Msg-Id is proposed, not stored */
+    API_TOO_MANY_REQUESTS = 10167 /* the stream's queue is full */
 };
 
 struct api_reply {

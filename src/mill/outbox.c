@@ -17,7 +17,7 @@ enum {
     CHUNK = 256,
     INDEX_BITS = 24,
     TRIES = 4,            /* sendings in all, for a handler's output */
-    TRIES_INSISTENT = 60, /* for a timer's: minutes */
+    TRIES_INSISTENT = 60, /* for a timer's, or with an id that is staged: minutes */
     WHY_SIZE = 128,
     ERROR_SIZE = 512 /* with the subject */
 };
@@ -340,6 +340,11 @@ void outbox_reply(struct outbox *outbox, uint64_t slot_token, const struct wire_
         break;
     case PUBACK_DUPLICATE:
         finish(outbox, entry, NULL, true, now_ns);
+        break;
+    case PUBACK_STAGED: /* until the id is out of the duplicate window nothing else would help */
+        entry->insistent = true;
+        if (entry->state == ENTRY_WAITING)
+            try_failed(outbox, entry, why, now_ns);
         break;
     case PUBACK_PASSING:
         if (entry->state == ENTRY_WAITING)

@@ -209,6 +209,22 @@ static void test_an_insistent_one_is_tried_for_minutes(void **state)
     assert_failed(1, "timer.out could not be stored: no stream captures the subject");
 }
 
+/* A leader holds an id that it has staged for a whole duplicate window, two minutes as a rule. */
+static void test_one_whose_id_is_staged_is_tried_for_minutes(void **state)
+{
+    static const char staged[] = "{\"stream\":\"E\", \"seq\":0,\"duplicate\": true}";
+    (void)state;
+    publish(1);
+    for (int i = 1; i <= 30; i++) {
+        assert_open(1);
+        assert_int_equal(bus.sent_count, i);
+        answer(bus.sent[0].token, staged);
+        pass(5 * NS_PER_S);
+    }
+    answer_stored(bus.sent[0].token);
+    assert_stored(1);
+}
+
 static void test_a_worker_that_was_held_up_does_not_blame_the_server(void **state)
 {
     (void)state;
@@ -368,6 +384,7 @@ int main(void)
         TEST(test_without_any_puback_it_is_given_up_inside_ack_wait),
         TEST(test_patience_follows_a_short_ack_wait),
         TEST(test_an_insistent_one_is_tried_for_minutes),
+        TEST(test_one_whose_id_is_staged_is_tried_for_minutes),
         TEST(test_a_worker_that_was_held_up_does_not_blame_the_server),
         TEST(test_a_worker_that_was_held_up_looks_again_at_the_next_tick),
         TEST(test_while_the_server_is_away_nothing_is_counted),

@@ -54,6 +54,24 @@ static void test_a_duplicate_is_told_apart(void **state)
     assert_int_equal(parse("{\"duplicate\":true,\"stream\":\"E\",\"seq\":2}"), PUBACK_DUPLICATE);
 }
 
+/* Seen of nats-server 2.10.27 after a leader was stopped; 2.11 and later say it as an error. */
+static void test_an_id_that_is_known_while_nothing_is_stored_is_no_duplicate(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("{\"stream\":\"E\", \"seq\":0,\"duplicate\": true}"), PUBACK_STAGED);
+    assert_string_equal(why, "the stream's leader knows the id, but has not stored the message");
+    assert_int_equal(parse(ERROR("409", "10158", "duplicate message id is in process")),
+                     PUBACK_STAGED);
+    assert_string_equal(why, "duplicate message id is in process (10158)");
+}
+
+static void test_without_a_sequence_nothing_is_stored(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("{\"stream\":\"E\",\"seq\":0}"), PUBACK_STAGED);
+    assert_int_equal(parse("{\"stream\":\"E\",\"seq\":-1}"), PUBACK_STAGED);
+}
+
 static void test_only_a_true_duplicate_is_one(void **state)
 {
     (void)state;
@@ -88,6 +106,7 @@ static void test_what_the_server_lacks_for_now_passes(void **state)
         ERROR("503", "10039", "JetStream not enabled for account"),
         ERROR("500", "10047", "JetStream storage resources exceeded"),
         ERROR("500", "10118", "stream is offline"),
+        ERROR("429", "10167", "too many requests"),
         "{\"error\":{\"code\":503,\"description\":\"x\"}}",
         "{\"error\":{\"code\":500}}",
     };
@@ -193,6 +212,8 @@ int main(void)
         cmocka_unit_test(test_a_stored_message_is_answered_with_stream_and_sequence),
         cmocka_unit_test(test_fields_of_newer_servers_change_nothing),
         cmocka_unit_test(test_a_duplicate_is_told_apart),
+        cmocka_unit_test(test_an_id_that_is_known_while_nothing_is_stored_is_no_duplicate),
+        cmocka_unit_test(test_without_a_sequence_nothing_is_stored),
         cmocka_unit_test(test_only_a_true_duplicate_is_one),
         cmocka_unit_test(test_an_error_counts_before_the_sequence),
         cmocka_unit_test(test_a_full_stream_is_a_refusal_that_passes),
