@@ -8,10 +8,10 @@
  * {"error":{"code":..,"err_code":..,"description":".."}} (nats-server, JSPubAckResponse). Pure; any
  * thread.
  *
- * The leader of a replicated stream notes an id when it proposes the message. Where the proposal is
- * lost, at an election for one, the id stays for the stream's duplicate window and no message has it;
- * what is answered then, {"stream":"S","seq":0,"duplicate":true} or since nats-server 2.11 the error
- * 10158, is PUBACK_STAGED here.
+ * The leader of a replicated stream notes an id when it proposes the message. Where the proposal
+ * is lost, at an election for one, the id stays for the stream's duplicate window and no message
+ * has it; what is answered then, {"stream":"S","seq":0,"duplicate":true} or since nats-server 2.11
+ * the error 10158, is PUBACK_STAGED here.
  */
 
 enum puback {

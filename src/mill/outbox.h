@@ -13,8 +13,8 @@
  * The outbox: every message that must be stored by a stream, from its first sending until the
  * stream's PubAck says so or patience ends. What is not answered in time, or answered by a passing
  * fault (503, stream full), is sent again with the same Nats-Msg-Id, so that inside the duplicate
- * window it is stored once. What a leader knows without having stored it (PUBACK_STAGED) is tried for
- * minutes: before its id leaves the duplicate window the server may refuse it.
+ * window it is stored once. What a leader knows without having stored it (PUBACK_STAGED) is tried
+ * for minutes: before its id leaves the duplicate window the server may refuse it.
  *
  * Always holds: each publication that outbox_send has sent is reported by `done` exactly once,
  * stored or not, unless the outbox is freed before.

@@ -15,8 +15,10 @@ enum {
     RESUME_LIMIT_MS = 5000
 };
 
+/* An id that a leader has staged and never stored blocks its output for a duplicate window. */
 static const char streams[] = "{ name = 'in', subjects = { 'in.>' }, replicas = 3 }, "
-                              "{ name = 'out', subjects = { 'out.>' }, replicas = 3 }";
+                              "{ name = 'out', subjects = { 'out.>' }, replicas = 3, "
+                              "duplicate_window = '30s' }";
 
 /* Waits until a server other than `gone` leads the consumer. */
 static void wait_for_leader(struct cluster *cluster, int gone)
