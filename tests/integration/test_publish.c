@@ -3,8 +3,8 @@
 #include <string.h>
 
 /*
- * What mill.publish says beside subject and data, as it reaches the streams; and what becomes of
- * timers' outputs, for which no message would come again.
+ * What mill.publish says beside subject and data, as it reaches the streams; what counts as stored;
+ * and what becomes of timers' outputs, for which no message would come again.
  */
 
 enum { PATIENCE_MS = 15000 };
@@ -116,6 +116,44 @@ static void test_an_output_of_a_timer_that_its_stream_refuses_is_told_as_lost(st
     harness_stop(mill, PATIENCE_MS);
 }
 
+static long long unacked(struct harness *h)
+{
+    jsConsumerInfo *info = NULL;
+    assert_int_equal(js_GetConsumerInfo(&info, harness_js(h), "in", "d", NULL, NULL), NATS_OK);
+    long long count = (long long)info->NumAckPending;
+    jsConsumerInfo_Destroy(info);
+    return count;
+}
+
+/* The test answers in place of a stream's leader: first that it knows the id and has no message. */
+static void test_an_id_that_is_staged_is_no_stored_output(struct harness *h)
+{
+    static const char *const answers[] = {
+        "{\"stream\":\"led\", \"seq\":0,\"duplicate\": true}",
+        "{\"error\":{\"code\":409,\"err_code\":10158,"
+        "\"description\":\"duplicate message id is in process\"},\"stream\":\"led\",\"seq\":0}",
+        "{\"stream\":\"led\", \"seq\":7,\"duplicate\": true}"};
+    natsSubscription *leader = NULL;
+    assert_int_equal(natsConnection_SubscribeSync(&leader, harness_nats(h), "led.a"), NATS_OK);
+    struct process *mill = start(h, "return { subjects = { 'in.a' }, on_message = function(msg)\n"
+                                    "  mill.publish('led.a', 'x', { id = 'mine' })\n"
+                                    "end }");
+    harness_publish(h, "in.a", "{}");
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        natsMsg *request = NULL;
+        const char *id = NULL;
+        assert_int_equal(natsSubscription_NextMsg(&request, leader, PATIENCE_MS), NATS_OK);
+        assert_int_equal(natsMsgHeader_Get(request, "Nats-Msg-Id", &id), NATS_OK);
+        assert_string_equal(id, "mine");
+        assert_int_equal(unacked(h), 1);
+        natsConnection_PublishString(harness_nats(h), natsMsg_GetReply(request), answers[i]);
+        natsMsg_Destroy(request);
+    }
+    harness_wait_drained(h, "in", "d", PATIENCE_MS);
+    natsSubscription_Destroy(leader);
+    harness_stop(mill, PATIENCE_MS);
+}
+
 static void test_a_timer_that_fails_is_told_with_its_line_and_goes_on(struct harness *h)
 {
     struct process *mill =
@@ -136,6 +174,7 @@ int main(void)
         harness_test(test_headers_id_and_ttl_reach_the_stream),
         harness_test(test_what_is_not_durable_reaches_who_listens_from_messages_and_timers),
         harness_test(test_an_output_of_a_timer_that_its_stream_refuses_is_told_as_lost),
+        harness_test(test_an_id_that_is_staged_is_no_stored_output),
         harness_test(test_a_timer_that_fails_is_told_with_its_line_and_goes_on),
     };
     return cmocka_run_group_tests_name("publish", tests, NULL, NULL);
