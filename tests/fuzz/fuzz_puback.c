@@ -116,11 +116,19 @@ static void check_path(lua_State *L, const char *text, size_t size, const char *
 
 static bool may_pass(int64_t code, int64_t err_code)
 {
-    static const int64_t passing[] = {10008, 10023, 10028, 10037, 10039, 10047, 10077, 10118};
+    static const int64_t passing[] = {10008, 10023, 10028, 10037, 10039,
+                                      10047, 10077, 10118, 10167};
     for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
         if (err_code == passing[i])
             return true;
     return code >= 500;
+}
+
+static enum puback refusal_of(int64_t code, int64_t err_code)
+{
+    if (err_code == 10158) /* the id is in process */
+        return PUBACK_STAGED;
+    return may_pass(code, err_code) ? PUBACK_PASSING : PUBACK_REFUSED;
 }
 
 static void check_puback(const char *text, size_t size)
@@ -135,9 +143,11 @@ static void check_puback(const char *text, size_t size)
     bool stored = verdict == PUBACK_STORED || verdict == PUBACK_DUPLICATE;
     must(strlen(why) < sizeof(why) && stored == (*why == '\0'));
     if (json_scan_has(text, size, "error"))
-        must(verdict == (may_pass(code, err_code) ? PUBACK_PASSING : PUBACK_REFUSED));
+        must(verdict == refusal_of(code, err_code));
     else if (!json_scan_integer(text, size, "seq", &sequence))
         must(verdict == PUBACK_REFUSED);
+    else if (sequence <= 0)
+        must(verdict == PUBACK_STAGED);
     else if (memmem(text, size, "\\u", 2) == NULL) /* the key is looked for as it is written */
         must(verdict == (duplicate ? PUBACK_DUPLICATE : PUBACK_STORED));
 }
