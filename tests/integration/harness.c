@@ -92,6 +92,7 @@ void harness_fail(struct harness *h, const char *format, ...)
     va_end(args);
     print_tails(h);
     fail_msg("%s", text);
+    fprintf(stderr, "%s\n", text); /* outside of a test, where cmocka says nothing and goes on */
     abort();
 }
 
