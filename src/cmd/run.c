@@ -6,6 +6,21 @@
 #include "cmd/settings.h"
 #include "mill/supervisor.h"
 
+#include <malloc.h>
+
+/*
+ * malloc by itself makes a heap for each of some 20 threads, most of which only free what another
+ * allocated, and keeps blocks in them that grow with the largest one freed: what each of them holds
+ * at its peak stays. Two heaps, and the system's pages for whatever is large, come back to the same
+ * size after each reload.
+ */
+static void keep_heaps_small(void)
+{
+    enum { HEAPS = 2, LARGE = 128 * 1024 };
+    mallopt(M_ARENA_MAX, HEAPS);
+    mallopt(M_MMAP_THRESHOLD, LARGE);
+}
+
 static int run(int argc, char **argv)
 {
     const char *path = NULL;
@@ -26,6 +41,7 @@ static int run(int argc, char **argv)
     struct config config;
     int status = 2;
     if (settings_load(&config, path, &overrides) == 0 && settings_check_rules_dir(&config) == 0) {
+        keep_heaps_small();
         log_open(config.log_level, config.log_format, NULL);
         log_limit(&config.log_limits);
         status = supervisor_run(&config);
