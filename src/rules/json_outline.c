@@ -40,6 +40,26 @@ static inline bool is_digit(const char *at, const char *end)
     return at < end && (unsigned char)(*at - '0') <= 9;
 }
 
+/* The first byte that is no digit, or `end`. Eight at a time: a branch for each is often a wrong one. */
+static inline const char *skip_digits(const char *at, const char *end)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    for (; end - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        word ^=
+            ones * '0'; /* digits are 0 to 9 now; a carry only reaches bytes after a real find */
+        uint64_t found = (word | (word + ones * (0x80 - 10))) & ones * 0x80;
+        if (found != 0)
+            return at + __builtin_ctzll(found) / 8;
+    }
+#endif
+    while (is_digit(at, end))
+        at++;
+    return at;
+}
+
 /*
  * Steps over the rest of a string, from what is not plain in it. Never inlined: nearly all strings
  * are plain.
@@ -77,16 +97,11 @@ static const char *skip_number(const char *at, const char *end)
     const char *digits = at;
     if (!is_digit(at, end))
         return NULL;
-    if (*at == '0')
-        at++; /* a digit that follows is no end of a value */
-    else
-        while (is_digit(at, end))
-            at++;
+    at = *at == '0' ? at + 1 : skip_digits(at, end); /* a digit behind a 0 is no end of a value */
     bool sure = at - digits <= DIGITS_SURE;
     if (at < end && *at == '.') {
-        const char *fraction = ++at;
-        while (is_digit(at, end))
-            at++;
+        const char *fraction = at + 1;
+        at = skip_digits(fraction, end);
         if (at == fraction)
             return NULL;
     }

@@ -183,6 +183,24 @@ static void test_a_number_of_any_length_gets_the_verdict_of_the_decoder(void **s
         }
 }
 
+/* Digits are read eight at a time: each byte, behind so many of them, and so near to the end. */
+static void test_a_number_ends_where_it_does_for_the_decoder(void **state)
+{
+    static const char *const rests[] = {"]", ",1234567890]", ".5]", ".1234567890123]"};
+    static const char all[] = "12345678901234567890";
+    char text[64];
+    for (size_t digits = 1; digits < sizeof(all); digits++)
+        for (size_t i = 0; i < sizeof(rests) / sizeof(rests[0]); i++)
+            for (int byte = 0; byte < 256; byte++) {
+                int size = snprintf(text, sizeof(text), "[%.*s?%s", (int)digits, all, rests[i]);
+                text[digits + 1] = (char)byte;
+                assert_same_verdict(*state, text, (size_t)size);
+                text[digits + 1] = '.';
+                text[digits + 2] = (char)byte;
+                assert_same_verdict(*state, text, (size_t)size);
+            }
+}
+
 static void test_random_damage_gets_the_verdict_of_the_decoder(void **state)
 {
     static const char bytes[] = "\"\\{}[],: \n01-.eEtfnu\x01\x80\xc3\xa9\xff";
@@ -316,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_value_of_the_grammar_gets_the_verdict_of_the_decoder),
         cmocka_unit_test(test_a_number_of_any_length_gets_the_verdict_of_the_decoder),
+        cmocka_unit_test(test_a_number_ends_where_it_does_for_the_decoder),
         cmocka_unit_test(test_random_damage_gets_the_verdict_of_the_decoder),
         cmocka_unit_test(test_as_deep_as_the_decoder_and_no_deeper),
         cmocka_unit_test(test_a_part_knows_its_place_its_key_and_what_is_in_it),
