@@ -270,7 +270,7 @@ $(BUILD)/bench/%.o: bench/%.c
 # Only the libraries a program calls: the yardsticks carry none for nothing.
 $(BUILD)/bench/%: $(BUILD)/bench/%.o
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(PKG_LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(PKG_LIBS) $(YARDSTICK_LIBS) -lm
 
 $(BUILD)/counted/%.o: %.c
 	@mkdir -p $(@D)
@@ -290,7 +290,8 @@ $(BUILD)/bench/run: $(BENCH) $(LIBRARY)
 $(BUILD)/bench/floor: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options reading) $(LIBRARY)
 $(BUILD)/bench/drain: $(patsubst %,$(BUILD)/bench/%.o,socket pulls options) $(LIBRARY)
 $(BUILD)/bench/throttle: $(patsubst %,$(BUILD)/bench/%.o,socket) $(LIBRARY)
-$(BUILD)/bench/fetch: $(patsubst %,$(BUILD)/bench/%.o,options reading) $(LIBRARY)
+$(BUILD)/bench/fetch: $(patsubst %,$(BUILD)/bench/%.o,options reading document) $(LIBRARY)
+$(BUILD)/bench/fetch: YARDSTICK_LIBS := -lcjson
 
 $(BUILD)/fuzz/obj/%.o: src/%.c
 	@mkdir -p $(@D)

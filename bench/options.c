@@ -10,7 +10,7 @@ static int usage(const char *program)
 {
     fprintf(stderr,
             "usage: %s --url nats://ADDRESS:PORT --stream NAME --durable NAME [--count N]\n"
-            "       [--limit VALUE] [--batch N] [--open N] [--cumulative] [--hold]\n",
+            "       [--limit VALUE] [--batch N] [--open N] [--cumulative] [--bare] [--hold]\n",
             program);
     return -1;
 }
@@ -18,11 +18,17 @@ static int usage(const char *program)
 int options_read(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"url", required_argument, NULL, 'u'},     {"stream", required_argument, NULL, 's'},
-        {"durable", required_argument, NULL, 'd'}, {"count", required_argument, NULL, 'n'},
-        {"limit", required_argument, NULL, 'l'},   {"batch", required_argument, NULL, 'b'},
-        {"open", required_argument, NULL, 'o'},    {"cumulative", no_argument, NULL, 'c'},
-        {"hold", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"url", required_argument, NULL, 'u'},
+        {"stream", required_argument, NULL, 's'},
+        {"durable", required_argument, NULL, 'd'},
+        {"count", required_argument, NULL, 'n'},
+        {"limit", required_argument, NULL, 'l'},
+        {"batch", required_argument, NULL, 'b'},
+        {"open", required_argument, NULL, 'o'},
+        {"cumulative", no_argument, NULL, 'c'},
+        {"bare", no_argument, NULL, 'r'},
+        {"hold", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int letter;
     *options = (struct options){.limit = 90, .batch = 500, .open = 4};
@@ -51,6 +57,9 @@ int options_read(struct options *options, int argc, char **argv)
             break;
         case 'c':
             options->cumulative = true;
+            break;
+        case 'r':
+            options->bare = true;
             break;
         case 'h':
             options->hold = true;

@@ -7,7 +7,7 @@
 /*
  * What the reference programs are told. All of them pull from one durable of one stream and may
  * raise alerts: {"sensor_id":..,"value":..,"limit":..} on alerts.high for each reading above the
- * limit. None of them parses JSON: they look for the two keys.
+ * limit. Only `fetch` parses JSON, unless told not to: the others look for the two keys.
  */
 
 struct options {
@@ -19,6 +19,7 @@ struct options {
     int batch;       /* messages per pull request */
     int open;        /* pull requests kept open */
     bool cumulative; /* the consumer has AckPolicy all: one ack covers all before it */
+    bool bare;       /* no JSON library, where there is one */
     bool hold;       /* stay when done, until a signal comes, so that one can look at the process */
 };
 

@@ -36,8 +36,8 @@ static int usage(void)
             "scenarios:\n");
     for (const struct scenario *scenario = scenarios; scenario->name != NULL; scenario++)
         fprintf(stderr, "  %-11s %s\n", scenario->name, scenario->what);
-    fprintf(stderr, "programs: tidemill tidemill-cumulative tidemill-cjson floor fetch drain "
-                    "drain-cumulative\n"
+    fprintf(stderr, "programs: tidemill tidemill-cumulative tidemill-cjson floor fetch[-bare] "
+                    "drain[-cumulative]\n"
                     "          tidemill-other[-cumulative]: the one that TIDEMILL_OTHER names\n"
                     "          each may be followed by @BATCH: tidemill@2000\n");
     return -1;

@@ -51,6 +51,7 @@ bool trial_knows(const char *program)
                                         "tidemill-other-cumulative",
                                         "floor",
                                         "fetch",
+                                        "fetch-bare",
                                         "drain",
                                         "drain-cumulative"};
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
@@ -120,6 +121,9 @@ static int start_reference(struct stage *stage, const struct trial *trial,
     snprintf(limit, sizeof(limit), "%d", trial->limit);
     snprintf(count, sizeof(count), "%" PRIu64, trial->count);
     snprintf(batch, sizeof(batch), "%d", trial->batch > 0 ? trial->batch : 500);
+    const char *variant = is_cumulative(trial->program)             ? "--cumulative"
+                          : strstr(trial->program, "-bare") != NULL ? "--bare"
+                                                                    : NULL;
     const char *const argv[] = {path,
                                 "--url",
                                 stage_url(stage),
@@ -134,7 +138,7 @@ static int start_reference(struct stage *stage, const struct trial *trial,
                                 "--batch",
                                 batch,
                                 "--hold",
-                                is_cumulative(trial->program) ? "--cumulative" : NULL,
+                                variant,
                                 NULL};
     options->argv = argv;
     if (stage_consumer(stage, stream_of(trial), trial->name, is_cumulative(trial->program), err) !=
