@@ -40,7 +40,7 @@ static inline bool is_digit(const char *at, const char *end)
     return at < end && (unsigned char)(*at - '0') <= 9;
 }
 
-/* The first byte that is no digit, or `end`. Eight at a time: a branch for each is often a wrong one. */
+/* The first byte that is no digit, or `end`. Eight at a time: a branch for each costs more. */
 static inline const char *skip_digits(const char *at, const char *end)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
