@@ -1,5 +1,8 @@
+#include <execinfo.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "soak.h"
 
@@ -9,6 +12,16 @@
  */
 
 enum { SECONDS = 900, SECONDS_LEAST = 10, SECONDS_MOST = 86400 };
+
+/* A library that aborts says nothing: from where it was called then. The signal comes again. */
+static void print_calls(int signal_number)
+{
+    void *calls[64];
+    /* NOLINTNEXTLINE(bugprone-signal-handler): the program has ended itself, nothing is to save. */
+    backtrace_symbols_fd(calls, backtrace(calls, 64), STDERR_FILENO);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
 
 int main(int argc, char **argv)
 {
@@ -22,6 +35,7 @@ int main(int argc, char **argv)
     if (harness_setup(&state) != 0)
         return 1;
     struct soak soak = soak_of(seconds);
+    signal(SIGABRT, print_calls);
     setenv("HARNESS_KEEP", "1", 1); /* also when the harness ends the program */
     printf("in %s\n", harness_path(state, "."));
     soak_run(state, &soak, &result);
