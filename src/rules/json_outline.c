@@ -48,8 +48,8 @@ static inline const char *skip_digits(const char *at, const char *end)
     for (; end - at >= 8; at += 8) {
         uint64_t word;
         memcpy(&word, at, sizeof word);
-        word ^=
-            ones * '0'; /* digits are 0 to 9 now; a carry only reaches bytes after a real find */
+        /* Digits are 0 to 9 now. A carry only reaches bytes after a real find. */
+        word ^= ones * '0';
         uint64_t found = (word | (word + ones * (0x80 - 10))) & ones * 0x80;
         if (found != 0)
             return at + __builtin_ctzll(found) / 8;
