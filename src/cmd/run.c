@@ -9,10 +9,9 @@
 #include <malloc.h>
 
 /*
- * malloc by itself makes a heap for each of some 20 threads, most of which only free what another
- * allocated, and keeps blocks in them that grow with the largest one freed: what each of them holds
- * at its peak stays. Two heaps, and the system's pages for whatever is large, come back to the same
- * size after each reload.
+ * malloc by itself makes up to eight heaps for each core, and takes ever larger blocks from them
+ * (M_ARENA_MAX and M_MMAP_THRESHOLD of mallopt(3)): what each heap held at its peak stays. With
+ * two, and large blocks from the system, memory comes back to the same size after a reload.
  */
 static void keep_heaps_small(void)
 {

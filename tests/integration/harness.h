@@ -227,6 +227,9 @@ void harness_wait_count(struct harness *h, const char *stream, uint64_t count, i
 void harness_wait_drained(struct harness *h, const char *stream, const char *durable,
                           int timeout_ms);
 
+/* How many messages the consumer waits for the acks of. */
+uint64_t harness_unacked(struct harness *h, const char *stream, const char *durable);
+
 /* Every message of a stream, in order. */
 struct harness_message {
     uint64_t sequence;

@@ -195,6 +195,17 @@ void harness_wait_count(struct harness *h, const char *stream, uint64_t count, i
                      (unsigned long long)count);
 }
 
+uint64_t harness_unacked(struct harness *h, const char *stream, const char *durable)
+{
+    jsConsumerInfo *info = NULL;
+    natsStatus s = js_GetConsumerInfo(&info, harness_js(h), stream, durable, NULL, NULL);
+    if (s != NATS_OK)
+        harness_fail(h, "no consumer %s on %s: %s", durable, stream, fault_text(s));
+    uint64_t count = (uint64_t)info->NumAckPending;
+    jsConsumerInfo_Destroy(info);
+    return count;
+}
+
 /*
  * Servers from 2.10 on count what is pending a moment after they have said that it is stored, and
  * new leaders later still: only what they say for a while counts.

@@ -229,15 +229,6 @@ static void test_a_dead_letter_is_the_message_itself_and_says_why(struct harness
     wait_settled(h);
 }
 
-static uint64_t unsettled(struct harness *h)
-{
-    jsConsumerInfo *info = NULL;
-    assert_int_equal(js_GetConsumerInfo(&info, harness_js(h), "in", "mill", NULL, NULL), NATS_OK);
-    uint64_t count = (uint64_t)info->NumAckPending;
-    jsConsumerInfo_Destroy(info);
-    return count;
-}
-
 /* A stream that refuses what passes its limit, and is full already. */
 static void full_stream(struct harness *h, const char *name, const char *subjects)
 {
@@ -267,7 +258,7 @@ static void test_the_input_is_termed_only_when_its_dead_letter_is_stored(struct 
     harness_publish(h, "in.x", "{}");
     harness_wait_log(mill, "sequence 1 stays in the stream: dead.in.mill could not be stored",
                      PATIENCE_MS);
-    assert_int_equal(unsettled(h), 1);
+    assert_int_equal(harness_unacked(h, "in", "mill"), 1);
     make_room(h, "dead");
     wait_settled(h);
     expect_header(only_dead_letter(h), "Tidemill-Reason", "rejected");
@@ -299,7 +290,7 @@ static void test_an_output_without_a_stream_is_stored_once_there_is_one(struct h
     harness_publish(h, "in.x", "{}");
     harness_wait_log(mill, "late.x could not be stored: no stream captures the subject",
                      PATIENCE_MS);
-    assert_int_equal(unsettled(h), 1);
+    assert_int_equal(harness_unacked(h, "in", "mill"), 1);
     harness_stream(h, "late", "late.>");
     harness_wait_count(h, "late", 1, PATIENCE_MS);
     wait_settled(h);

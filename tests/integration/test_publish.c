@@ -116,15 +116,6 @@ static void test_an_output_of_a_timer_that_its_stream_refuses_is_told_as_lost(st
     harness_stop(mill, PATIENCE_MS);
 }
 
-static long long unacked(struct harness *h)
-{
-    jsConsumerInfo *info = NULL;
-    assert_int_equal(js_GetConsumerInfo(&info, harness_js(h), "in", "d", NULL, NULL), NATS_OK);
-    long long count = (long long)info->NumAckPending;
-    jsConsumerInfo_Destroy(info);
-    return count;
-}
-
 /* The test answers in place of a stream's leader: first that it knows the id and has no message. */
 static void test_an_id_that_is_staged_is_no_stored_output(struct harness *h)
 {
@@ -145,7 +136,7 @@ static void test_an_id_that_is_staged_is_no_stored_output(struct harness *h)
         assert_int_equal(natsSubscription_NextMsg(&request, leader, PATIENCE_MS), NATS_OK);
         assert_int_equal(natsMsgHeader_Get(request, "Nats-Msg-Id", &id), NATS_OK);
         assert_string_equal(id, "mine");
-        assert_int_equal(unacked(h), 1);
+        assert_int_equal(harness_unacked(h, "in", "d"), 1);
         natsConnection_PublishString(harness_nats(h), natsMsg_GetReply(request), answers[i]);
         natsMsg_Destroy(request);
     }
