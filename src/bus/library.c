@@ -1,6 +1,7 @@
 #include "bus/library.h"
 
 #include <nats/nats.h>
+#include <openssl/crypto.h>
 #include <sched.h>
 
 enum { CLOSE_WAIT_MS = 2000 };
@@ -24,4 +25,5 @@ void library_close(void)
 void library_leave_thread(void)
 {
     nats_ReleaseThreadMemory();
+    OPENSSL_thread_stop();
 }

@@ -15,8 +15,8 @@ int library_open(struct error *err);
 void library_close(void);
 
 /*
- * Gives back what libnats keeps for the calling thread. At the end of each job on a thread of
- * libuv's pool that has called libnats: those threads outlive library_close.
+ * Gives back what libnats and OpenSSL keep for the calling thread. At the end of each job on a
+ * thread of libuv's pool that has called one of them: those threads outlive library_close.
  */
 void library_leave_thread(void);
 

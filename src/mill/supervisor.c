@@ -8,6 +8,7 @@
 #include "mill/discovery.h"
 #include "mill/recovery.h"
 #include "mill/reload.h"
+#include "mill/signals.h"
 #include "mill/status.h"
 #include "mill/tally.h"
 #include "mill/telemetry.h"
@@ -35,12 +36,10 @@ enum {
 
 enum stage { STAGE_STARTING, STAGE_RUNNING, STAGE_STOPPING };
 
-enum { SIGNALS = 5 };
-
 struct supervisor {
     const struct config *config;
     uv_loop_t loop;
-    uv_signal_t signals[SIGNALS];
+    struct signals signals;
     uv_async_t poke; /* a worker's state has changed */
     uv_timer_t tick, patience;
     uv_work_t startup;
@@ -346,23 +345,13 @@ static bool all_ended(const struct supervisor *supervisor)
     return true;
 }
 
-/* While the loop does not listen, a request to reload or to tell something must not be deadly. */
-static void ignore_requests(void)
-{
-    signal(SIGHUP, SIG_IGN);
-    signal(SIGUSR1, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN);
-}
-
 static void close_handles(struct supervisor *supervisor)
 {
     if (uv_is_closing((uv_handle_t *)&supervisor->poke))
         return;
     watch_close(supervisor->watch);
     supervisor->watch = NULL;
-    for (size_t i = 0; i < SIGNALS; i++)
-        uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
-    ignore_requests();
+    signals_close(&supervisor->signals);
     uv_close((uv_handle_t *)&supervisor->poke, NULL);
     uv_close((uv_handle_t *)&supervisor->tick, NULL);
     uv_close((uv_handle_t *)&supervisor->patience, NULL);
@@ -433,9 +422,9 @@ static void stop(struct supervisor *supervisor, int exit_status)
     uv_async_send(&supervisor->poke);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(void *context, int number)
 {
-    struct supervisor *supervisor = handle->data;
+    struct supervisor *supervisor = context;
     switch (number) {
     case SIGHUP:
         on_sighup(supervisor);
@@ -459,21 +448,16 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- from start to end --- */
 
-static void open_handles(struct supervisor *supervisor)
+static int open_handles(struct supervisor *supervisor, struct error *err)
 {
-    static const int numbers[SIGNALS] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
     uv_loop_init(&supervisor->loop);
-    for (size_t i = 0; i < SIGNALS; i++) {
-        uv_signal_init(&supervisor->loop, &supervisor->signals[i]);
-        supervisor->signals[i].data = supervisor;
-        uv_signal_start(&supervisor->signals[i], on_signal, numbers[i]);
-    }
     uv_async_init(&supervisor->loop, &supervisor->poke, on_poke);
     uv_timer_init(&supervisor->loop, &supervisor->tick);
     uv_timer_init(&supervisor->loop, &supervisor->patience);
     supervisor->poke.data = supervisor->tick.data = supervisor->patience.data = supervisor;
     supervisor->startup.data = supervisor;
     uv_timer_start(&supervisor->tick, on_tick, TICK_MS, TICK_MS);
+    return signals_open(&supervisor->signals, &supervisor->loop, on_signal, supervisor, err);
 }
 
 /* Before it is ready to work, everything that must work is reported as not yet so. */
@@ -553,7 +537,7 @@ int supervisor_run(const struct config *config)
 {
     struct supervisor supervisor = {.config = config, .exit_status = EXIT_FAILED};
     struct error err;
-    ignore_requests();
+    signals_hold();
     if (library_open(&err) != 0) {
         log_error("supervisor", "%s", err.text);
         return EXIT_FAILED;
@@ -561,8 +545,7 @@ int supervisor_run(const struct config *config)
     signal(SIGPIPE, SIG_IGN);
     if (config->path != NULL)
         stat(config->path, &supervisor.config_file);
-    open_handles(&supervisor);
-    if (prepare(&supervisor, &err) == 0) {
+    if (open_handles(&supervisor, &err) == 0 && prepare(&supervisor, &err) == 0) {
         char servers[256]; /* without the passwords that urls may have in them */
         control_servers(&config->nats, servers, sizeof(servers));
         supervisor.exit_status = 0;
