@@ -115,7 +115,7 @@ static void add_url(const struct section *section, const char *key, const char *
     else if (server_url_read(&parts, url, &err) != 0)
         section_problem(section, key, "%s", err.text);
     else
-        string_list_append(urls, url, "nats.url", section->problems);
+        section_append(section->problems, "nats.url", urls, url);
     server_url_free(&parts);
 }
 
@@ -183,7 +183,7 @@ static void read_nats(struct section *root, struct nats_config *nats)
 static void finish_nats(struct nats_config *nats, struct config_problems *problems)
 {
     if (nats->urls.count == 0)
-        string_list_append(&nats->urls, "nats://127.0.0.1:4222", "nats.url", problems);
+        section_append(problems, "nats.url", &nats->urls, "nats://127.0.0.1:4222");
     for (size_t i = 0; i < nats->urls.count; i++)
         nats->tls.enabled = nats->tls.enabled || has_scheme(nats->urls.items[i], "tls://");
 }
@@ -264,7 +264,7 @@ static void read_stream(struct section *section, struct stream_config *stream)
         char subject[SUBJECT_SIZE_MAX];
         snprintf(subject, sizeof(subject), "%.255s.>", stream->name);
         if (subject_check_pattern(subject, NULL) == 0)
-            string_list_append(&stream->subjects, subject, section->path, section->problems);
+            section_append(section->problems, section->path, &stream->subjects, subject);
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/string_list.h"
 #include "base/value.h"
 
 /*
@@ -18,11 +19,6 @@
  * Durations are nanoseconds, sizes are bytes. Strings are NUL-terminated and owned by the
  * configuration; a string that was not given is NULL unless a default is named.
  */
-
-struct string_list {
-    char **items;
-    size_t count;
-};
 
 struct tls_config {
     bool enabled; /* a `tls` table was given, or the URL starts with tls:// */

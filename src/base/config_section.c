@@ -209,26 +209,11 @@ void section_string(struct section *section, const char *key, char **string)
     *string = copy;
 }
 
-void string_list_append(struct string_list *list, const char *string, const char *path,
-                        struct config_problems *problems)
+void section_append(struct config_problems *problems, const char *path, struct string_list *list,
+                    const char *string)
 {
-    char *copy = strdup(string);
-    char **items = copy != NULL ? realloc(list->items, (list->count + 1) * sizeof(*items)) : NULL;
-    if (items == NULL) {
-        free(copy);
+    if (string_list_append(list, string) != 0)
         section_add_problem(problems, path, "out of memory");
-        return;
-    }
-    list->items = items;
-    list->items[list->count++] = copy;
-}
-
-void string_list_free(struct string_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i]);
-    free(list->items);
-    *list = (struct string_list){0};
 }
 
 /*
@@ -273,7 +258,7 @@ void section_strings(struct section *section, const char *key, struct string_lis
         struct key_path path;
         const struct value *element = element_at(section, key, value, i, &path);
         if (check_string(section->problems, path.text, element))
-            string_list_append(&read, element->string, path.text, section->problems);
+            section_append(section->problems, path.text, &read, element->string);
     }
     string_list_free(list);
     *list = read;

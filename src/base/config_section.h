@@ -10,11 +10,10 @@
 
 /*
  * One table of the configuration on its way into `struct config`; for config.c, config_check.c
- * and config_log.c (string_list_free is for all who have such a list). Every function asks for one
- * key. A key that is missing leaves the caller's value, the default, alone; one that is wrong adds
- * a problem under its path and leaves the value alone too. A section remembers which keys it was
- * asked for: the others are the unknown ones, reported by section_end. Strings are copied and
- * replace (free) the caller's.
+ * and config_log.c. Every function asks for one key. A key that is missing leaves the caller's
+ * value, the default, alone; one that is wrong adds a problem under its path and leaves the value
+ * alone too. A section remembers which keys it was asked for: the others are the unknown ones,
+ * reported by section_end. Strings are copied and replace (free) the caller's.
  */
 
 enum { SECTION_KEYS_MAX = 24, SECTION_PATH_MAX = 64 };
@@ -81,9 +80,8 @@ void section_size(struct section *section, const char *key, int64_t min, bool or
 void section_choice(struct section *section, const char *key, const char *const *names,
                     size_t count, int *choice);
 
-/* Adds a copy of `string`; a problem under `path` when memory runs out. */
-void string_list_append(struct string_list *list, const char *string, const char *path,
-                        struct config_problems *problems);
-void string_list_free(struct string_list *list);
+/* string_list_append, with a problem under `path` when memory runs out. */
+void section_append(struct config_problems *problems, const char *path, struct string_list *list,
+                    const char *string);
 
 #endif

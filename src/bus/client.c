@@ -1,7 +1,7 @@
 #include "bus/client.h"
 
 #include "base/clock.h"
-#include "base/config_section.h"
+#include "base/string_list.h"
 #include "bus/closed_gate.h"
 #include "bus/denial.h"
 #include "bus/json_scan.h"
@@ -208,22 +208,10 @@ int client_start_publishing(struct client *client, size_t window, int64_t timeou
     return s == NATS_OK ? 0 : error_set(err, "%s: %s", client->url, natsStatus_GetText(s));
 }
 
-static int append(struct string_list *list, const char *text)
-{
-    char **items = realloc(list->items, (list->count + 1) * sizeof(*items));
-    if (items == NULL)
-        return -1;
-    list->items = items;
-    items[list->count] = strdup(text);
-    if (items[list->count] == NULL)
-        return -1;
-    list->count++;
-    return 0;
-}
-
 int client_add_header(struct client *client, const char *name, const char *value, struct error *err)
 {
-    if (append(&client->header_names, name) != 0 || append(&client->header_values, value) != 0)
+    if (string_list_append(&client->header_names, name) != 0 ||
+        string_list_append(&client->header_values, value) != 0)
         return error_set(err, "out of memory");
     return 0;
 }

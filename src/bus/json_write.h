@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "base/config.h"
+#include "base/string_list.h"
 
 /*
  * The little JSON that bus/ sends: request bodies, written to a memory stream that the caller opens

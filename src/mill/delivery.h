@@ -75,9 +75,8 @@ struct run {
     struct rule *rule;              /* valid while the call is open */
     const char *name;               /* the rule's; valid while `generation` is used */
     struct rule_counters *counters; /* the rule's, once the handler has ended */
-    uint32_t outputs_open;
-    bool ended;  /* the handler has */
-    bool failed; /* the handler did, or one of its outputs */
+    bool ended;                     /* the handler has */
+    bool failed;                    /* the handler did, or one of its outputs */
 };
 
 struct delivery {

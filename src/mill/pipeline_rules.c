@@ -89,7 +89,6 @@ void pipeline_output_done(void *context, void *token, const struct outbox_result
             release_runs(delivery);
         return;
     }
-    run->outputs_open--;
     if (!result->stored) {
         char why[REFUSALS_WHY_SIZE];
         snprintf(why, sizeof(why), "rule %s: %s (for %s sequence %" PRIu64 ")", run->name,
@@ -148,10 +147,8 @@ static int publish_durable(struct pipeline *pipeline, const struct output *outpu
         outbox_discard(pipeline->outbox);
         return error_set(err, "out of memory");
     }
-    if (run != NULL) {
-        run->outputs_open++;
+    if (run != NULL)
         run->delivery->open++;
-    }
     outbox_send(pipeline->outbox, now_ns);
     return 0;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "ops/escape.h"
-#include "ops/metrics_impl.h"
+#include "ops/metrics_internal.h"
 
 /* In as few digits as give the same double back. */
 static void write_number(FILE *out, double value)

@@ -1,7 +1,7 @@
 #ifndef TIDEMILL_RULES_CALL_H
 #define TIDEMILL_RULES_CALL_H
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 #include "rules/failure.h"
 
 /*

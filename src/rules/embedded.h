@@ -1,7 +1,7 @@
 #ifndef TIDEMILL_RULES_EMBEDDED_H
 #define TIDEMILL_RULES_EMBEDDED_H
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 
 /*
  * The Lua sources in src/lua, which are part of the program. The helpers of `mill` (mill.window and

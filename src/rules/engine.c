@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "rules/api.h"
 #include "rules/call.h"
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 #include "rules/json.h"
 #include "rules/kv.h"
 #include "rules/message.h"

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "rules/call.h"
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 
 void limits_init(struct limits *limits, size_t memory_max, struct blocks *blocks)
 {

@@ -1,7 +1,7 @@
 #ifndef TIDEMILL_RULES_MESSAGE_H
 #define TIDEMILL_RULES_MESSAGE_H
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 
 /*
  * `msg`: what a handler sees of its input. A small userdata that reads the input when a field is

@@ -1,7 +1,7 @@
 #ifndef TIDEMILL_RULES_RULE_H
 #define TIDEMILL_RULES_RULE_H
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 
 /*
  * A rule: its file's top level, the check of the table that it returned, and its queue. At most

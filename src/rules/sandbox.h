@@ -1,7 +1,7 @@
 #ifndef TIDEMILL_RULES_SANDBOX_H
 #define TIDEMILL_RULES_SANDBOX_H
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 
 /*
  * What a rule can see. Each rule file has its own global table with the base functions and its own

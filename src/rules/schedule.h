@@ -1,7 +1,7 @@
 #ifndef TIDEMILL_RULES_SCHEDULE_H
 #define TIDEMILL_RULES_SCHEDULE_H
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 
 /*
  * The rules' timers: mill.every, mill.after, and the `every` key of a rule. A timer that is due

@@ -1,7 +1,7 @@
 #ifndef TIDEMILL_RULES_STATE_H
 #define TIDEMILL_RULES_STATE_H
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 
 /*
  * mill.state: tables of plain data, per rule and name, that go over from one engine to the next.

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/suggest.h"
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 #include "rules/message.h"
 #include "rules/publish.h"
 #include "rules/rule.h"

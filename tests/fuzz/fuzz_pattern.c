@@ -9,7 +9,7 @@
 #include <lualib.h>
 
 #include "fuzz.h"
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 #include "rules/pattern_library.h"
 
 enum { PATTERN_MAX = 250, SUBJECT_MAX = 300, STEPS_MAX = 20000 };

@@ -3,7 +3,7 @@
 
 #include "unit/engine_fixture.h"
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 #include "rules/guards.h"
 #include "rules/json.h"
 

@@ -1,6 +1,6 @@
 #include "unit/engine_fixture.h"
 
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 
 /* No rule outlives its limits, and none harms the next call. */
 

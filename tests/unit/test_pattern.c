@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "rules/engine_impl.h"
+#include "rules/engine_internal.h"
 #include "rules/pattern.h"
 #include "rules/pattern_library.h"
 #include "sanitizer.h"

@@ -1,5 +1,5 @@
-#ifndef TIDEMILL_RULES_ENGINE_IMPL_H
-#define TIDEMILL_RULES_ENGINE_IMPL_H
+#ifndef TIDEMILL_RULES_ENGINE_INTERNAL_H
+#define TIDEMILL_RULES_ENGINE_INTERNAL_H
 
 #include <lauxlib.h>
 #include <lua.h>

@@ -1,5 +1,5 @@
-#ifndef TIDEMILL_OPS_METRICS_IMPL_H
-#define TIDEMILL_OPS_METRICS_IMPL_H
+#ifndef TIDEMILL_OPS_METRICS_INTERNAL_H
+#define TIDEMILL_OPS_METRICS_INTERNAL_H
 
 /* What the registry (metrics.c) and its text form (metrics_text.c) share. Nobody else has it. */
 
