@@ -94,15 +94,13 @@ static void put(struct line *line, const char *text)
 /* Puts one character of `size` bytes; 0: a byte that is no UTF-8. */
 static void put_character(struct line *line, const char *text, size_t size, bool json)
 {
-    unsigned char c = (unsigned char)text[size == 2 ? 1 : 0];
-    bool is_control =
-        size == 1 ? c < 0x20 || c == 0x7f : size == 2 && text[0] == '\xc2' && c < 0xa0;
+    unsigned char c = (unsigned char)text[size == 2 ? 1 : 0]; /* of C1, the one that tells */
     char piece[8] = "";
     if (size == 0)
         snprintf(piece, sizeof(piece), json ? "\\ufffd" : "\\x%02x", c);
     else if (c == '\n' || c == '\t')
         snprintf(piece, sizeof(piece), "\\%c", c == '\n' ? 'n' : 't');
-    else if (is_control)
+    else if (utf8_is_control(text))
         snprintf(piece, sizeof(piece), json ? "\\u%04x" : "\\x%02x", c);
     else if (json && (c == '"' || c == '\\'))
         snprintf(piece, sizeof(piece), "\\%c", c);
@@ -119,9 +117,9 @@ static void put_escaped(struct line *line, const char *text, size_t max, bool js
 {
     const char *end = text + strnlen(text, max);
     while (text < end) {
-        size_t size = utf8_size(text);
+        size_t size = utf8_size(text, UTF8_SIZE_MAX);
         if (size > (size_t)(end - text))
-            return;
+            return; /* cut off by `max` */
         put_character(line, text, size, json);
         text += size > 0 ? size : 1;
     }

@@ -26,7 +26,7 @@ void json_write_text(FILE *out, const char *text)
 {
     fputc('"', out);
     while (*text != '\0') {
-        size_t size = utf8_size(text);
+        size_t size = utf8_size(text, UTF8_SIZE_MAX);
         if (size == 1)
             write_byte(out, (unsigned char)*text);
         else if (size > 1)

@@ -1,52 +1,21 @@
 #include "cmd/dead_text.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The smallest character that needs so many bytes (RFC 3629: a longer form is no character). */
-static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-
-/* The character at `text` and its bytes; 0 when it is none. */
-static size_t decode(const unsigned char *text, size_t size, uint32_t *code)
-{
-    size_t length = text[0] < 0x80   ? 1
-                    : text[0] < 0xC0 ? 0
-                    : text[0] < 0xE0 ? 2
-                    : text[0] < 0xF0 ? 3
-                    : text[0] < 0xF8 ? 4
-                                     : 0;
-    if (length == 0 || length > size)
-        return 0;
-    *code = length == 1 ? text[0] : text[0] & (0x7FU >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xC0) != 0x80)
-            return 0;
-        *code = *code << 6 | (text[i] & 0x3FU);
-    }
-    if (*code < smallest[length] || *code > 0x10FFFF || (*code >= 0xD800 && *code <= 0xDFFF))
-        return 0;
-    return length;
-}
-
 size_t dead_text_character(const char *text, size_t size)
 {
-    uint32_t code;
-    size_t length = size > 0 ? decode((const unsigned char *)text, size, &code) : 0;
-    return length == 0 || code < 0x20 || (code >= 0x7F && code < 0xA0) ? 0 : length;
+    size_t length = size > 0 ? utf8_size(text, size) : 0;
+    return length == 0 || utf8_is_control(text) ? 0 : length;
 }
 
 bool dead_text_is_utf8(const char *text, size_t size)
 {
-    uint32_t code;
-    for (size_t at = 0, length; at < size; at += length) {
-        length = decode((const unsigned char *)text + at, size - at, &code);
-        if (length == 0 || code == 0)
-            return false;
-    }
-    return true;
+    return size == 0 || (memchr(text, '\0', size) == NULL && utf8_is_valid(text, size));
 }
 
 size_t dead_text_write(FILE *out, const char *text, size_t size, bool lines)

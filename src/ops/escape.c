@@ -9,7 +9,7 @@
 static void write_text(FILE *out, const char *text, int (*special)(FILE *out, unsigned char c))
 {
     while (*text != '\0') {
-        size_t size = utf8_size(text);
+        size_t size = utf8_size(text, UTF8_SIZE_MAX);
         if (size == 0)
             fputs("\xef\xbf\xbd", out);
         else if (size > 1 || !special(out, (unsigned char)*text))

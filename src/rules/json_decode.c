@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "rules/json_decode.h"
 #include "rules/json_number.h"
 #include "rules/json_text.h"
@@ -129,7 +130,7 @@ __attribute__((noinline)) static const char *read_special(struct json_decoder *d
         } else if ((unsigned char)*at < 0x20) {
             return fault(d, at, "a control character in a string must be escaped");
         } else {
-            size_t size = json_utf8_size(at, d->end);
+            size_t size = utf8_size(at, (size_t)(d->end - at));
             if (size == 0)
                 return fault(d, at, "invalid UTF-8");
             at += size;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "rules/json_lazy.h"
 #include "rules/json_number.h"
 #include "rules/json_text.h"
@@ -187,7 +188,7 @@ static int encode_string(struct encoder *e, int index, const struct place *place
         if (at == end)
             break;
         if ((unsigned char)*at >= 0x80) {
-            size_t length = json_utf8_size(at, end);
+            size_t length = utf8_size(at, (size_t)(end - at));
             if (length == 0)
                 return refuse(e, place, "a string that is not UTF-8 cannot be JSON");
             at += length;

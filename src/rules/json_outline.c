@@ -1,5 +1,6 @@
 #include "rules/json_outline.h"
 
+#include "base/utf8.h"
 #include "rules/json.h"
 #include "rules/json_number.h"
 #include "rules/json_text.h"
@@ -74,7 +75,7 @@ __attribute__((noinline)) static const char *skip_special(const char *at, const 
             *escaped = true;
             size = json_escape_size(at, end, &fault);
         } else if ((unsigned char)*at >= 0x80) {
-            size = json_utf8_size(at, end);
+            size = utf8_size(at, (size_t)(end - at));
         }
         if (size == 0)
             return NULL;

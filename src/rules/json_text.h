@@ -60,26 +60,6 @@ static inline const char *json_plain_end(const char *at, const char *end)
     return at;
 }
 
-/*
- * How many bytes the character at `at`, which is not ASCII, has in UTF-8 (2 to 4); 0 when it is no
- * UTF-8: cut short, overlong, a surrogate, or beyond U+10FFFF.
- */
-static inline size_t json_utf8_size(const char *at, const char *end)
-{
-    const unsigned char *s = (const unsigned char *)at;
-    size_t size = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    if (size == 0 || (size_t)(end - at) < size)
-        return 0;
-    unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-    if (s[1] < low || s[1] > high)
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    return size;
-}
-
 /* The first byte at or after `at` that is no white space, or `end`. */
 static inline const char *json_skip_space(const char *at, const char *end)
 {

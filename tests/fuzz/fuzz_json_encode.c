@@ -172,11 +172,9 @@ static void build(lua_State *L, struct choices *choices, int root)
 
 static bool is_utf8(lua_State *L, int index)
 {
-    size_t size, step = 1;
-    const char *at = lua_tolstring(L, index, &size), *end = at + size;
-    for (; at < end && step > 0; at += step)
-        step = *at == '\0' ? 1 : utf8_size(at);
-    return step > 0;
+    size_t size;
+    const char *text = lua_tolstring(L, index, &size);
+    return utf8_is_valid(text, size);
 }
 
 static bool has_array_mt(lua_State *L, int index)

@@ -15,14 +15,6 @@
 
 static lua_State *L;
 
-static bool is_utf8(const char *text)
-{
-    size_t step = 1;
-    for (; *text != '\0' && step > 0; text += step)
-        step = utf8_size(text);
-    return step > 0;
-}
-
 /* Pushes what a JSON text stands for. */
 static void push_json(const char *text, size_t size)
 {
@@ -37,7 +29,7 @@ static void push_json(const char *text, size_t size)
 static void must_stand_for(const char *text)
 {
     must(lua_type(L, -1) == LUA_TSTRING);
-    if (is_utf8(text))
+    if (utf8_is_valid(text, strlen(text)))
         must(strcmp(lua_tostring(L, -1), text) == 0);
 }
 
@@ -116,9 +108,9 @@ static void check_label(const char *text)
         must(out[i] != '"' && out[i] != '\n');
         i += escaped;
         char stands_for = escaped && out[i] == 'n' ? '\n' : out[i];
-        must(!is_utf8(text) || *at++ == stands_for);
+        must(!utf8_is_valid(text, strlen(text)) || *at++ == stands_for);
     }
-    must(!is_utf8(text) || *at == '\0');
+    must(!utf8_is_valid(text, strlen(text)) || *at == '\0');
     free(out);
 }
 

@@ -92,8 +92,7 @@ static void expect_identity(const char *json, const char *type, const char *name
 {
     static const char version[] = TIDEMILL_VERSION;
     assert_true(json_scan_valid(json, strlen(json)));
-    for (const char *at = json; *at != '\0'; at += utf8_size(at))
-        assert_true(utf8_size(at) > 0);
+    assert_true(utf8_is_valid(json, strlen(json)));
     assert_string_equal(member(json, "type"), type);
     assert_string_equal(member(json, "name"), name);
     assert_string_equal(member(json, "version"), version);
