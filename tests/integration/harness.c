@@ -107,11 +107,22 @@ void harness_defer(struct harness *h, void (*release)(void *object), void *objec
     h->deferred = deferred;
 }
 
+/* How many times as long everything may take. */
+static int patience(void)
+{
+    const char *given = getenv("HARNESS_PATIENCE");
+    int factor = given != NULL ? atoi(given) : 1;
+    return factor > 0 ? factor : 1;
+}
+
 int64_t harness_deadline(int64_t ms)
 {
-    const char *patience = getenv("HARNESS_PATIENCE");
-    int factor = patience != NULL ? atoi(patience) : 1;
-    return clock_monotonic_ns() + ms * NS_PER_MS * (factor > 0 ? factor : 1);
+    return clock_monotonic_ns() + ms * NS_PER_MS * patience();
+}
+
+int harness_seconds(int seconds)
+{
+    return seconds * patience();
 }
 
 /* ---- the fixture ---- */

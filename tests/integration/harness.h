@@ -111,6 +111,9 @@ void harness_defer(struct harness *h, void (*release)(void *object), void *objec
 /* `ms` from now, made longer by HARNESS_PATIENCE, in clock_monotonic_ns. */
 int64_t harness_deadline(int64_t ms);
 
+/* Made longer in the same way: for what is tested, a time in which it must have got somewhere. */
+int harness_seconds(int seconds);
+
 /* ---- files ---- */
 
 /* The absolute name of a file of the test; "" or "." is the folder. */

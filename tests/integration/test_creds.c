@@ -183,7 +183,7 @@ static void test_creds_of_no_use_are_named(struct harness *h)
 static void test_creds_renewed_on_disk_are_used_when_the_old_ones_run_out(struct harness *h)
 {
     start_server(h);
-    write_creds(h, &mill_user, (int64_t)time(NULL) + 3);
+    write_creds(h, &mill_user, (int64_t)time(NULL) + harness_seconds(3));
     struct process *mill = run(h);
     write_creds(h, &mill_user, 0);
     /* The control connection and both workers: the server ends all three. */
@@ -213,7 +213,7 @@ static void test_creds_of_another_user_are_used_at_the_next_reconnect(struct har
 static void test_creds_that_run_out_end_the_process_with_the_reason(struct harness *h)
 {
     start_server(h);
-    write_creds(h, &mill_user, (int64_t)time(NULL) + 3);
+    write_creds(h, &mill_user, (int64_t)time(NULL) + harness_seconds(3));
     struct process *mill = run(h);
     assert_int_equal(harness_wait_exit(mill, PATIENCE_MS), 1);
     harness_wait_log(mill, "closed for good", PATIENCE_MS);

@@ -30,9 +30,9 @@ static void write_config(struct harness *h, const char *source)
     snprintf(text, sizeof(text),
              "return { streams = { { name = 'in' }, { name = 'out' },\n"
              "    { name = 'dead', subjects = { 'dead.>' } } },\n"
-             "  nats = { reconnect_wait = '100ms' }, shutdown_timeout = '5s',\n"
+             "  nats = { reconnect_wait = '100ms' }, shutdown_timeout = '%ds',\n"
              "  sources = { { stream = 'in', durable = 'mill', ack = 'cumulative', %s } } }\n",
-             source);
+             harness_seconds(5), source);
     harness_write_file(h, "tidemill.lua", text);
     harness_write_file(h, "rules/copy.lua", RULE);
 }

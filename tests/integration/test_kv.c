@@ -9,7 +9,7 @@
  * The rules here answer each input with what they got, as a message of the stream "out".
  */
 
-enum { PATIENCE_MS = 20000 };
+enum { PATIENCE_MS = 20000, CONFIG_SIZE = 512 };
 
 static void release_bucket(void *bucket)
 {
@@ -63,10 +63,13 @@ static void write_rule(struct harness *h, const char *head, const char *handler)
 
 static struct process *start(struct harness *h)
 {
-    harness_write_file(
-        h, "tidemill.lua",
-        "return { streams = { { name = 'in' }, { name = 'out' } },\n"
-        "  sources = { { stream = 'in', durable = 'mill', backoff = { '100ms' } } } }\n");
+    char text[CONFIG_SIZE];
+    snprintf(text, sizeof(text),
+             "return { streams = { { name = 'in' }, { name = 'out' } },\n"
+             "  rules = { timeout = '%ds' },\n"
+             "  sources = { { stream = 'in', durable = 'mill', backoff = { '100ms' } } } }\n",
+             harness_seconds(1));
+    harness_write_file(h, "tidemill.lua", text);
     struct process *mill = harness_tidemill(h, "run");
     harness_wait_http(mill, "/readyz", 200, PATIENCE_MS);
     return mill;

@@ -83,11 +83,13 @@ static struct process *start(struct harness *h, int number)
 }
 
 /* All readings are there from the start. (The streams for them are made by a process before.) */
-static void begin(struct course *course, struct harness *h, const char *ack_wait)
+static void begin(struct course *course, struct harness *h, int ack_wait_s)
 {
+    char ack_wait[NAME_SIZE];
     course->h = h;
     course->redelivered = 0;
     harness_setenv(h, "PROCESSES", "3");
+    snprintf(ack_wait, sizeof(ack_wait), "%ds", ack_wait_s);
     harness_setenv(h, "ACK_WAIT", ack_wait);
     struct process *before = start(h, 0);
     harness_wait_log(before, " running: ", PATIENCE_MS);
@@ -158,7 +160,7 @@ static void work_through_kills(struct harness *h)
     enum { KILLS = 2 * PROCESSES };
     struct course course;
     write_rule(h, 4, "mill.sleep(0.001)");
-    begin(&course, h, "1s");
+    begin(&course, h, 1);
     for (int i = 0; i < KILLS; i++) {
         wait_for_alerts(h, (uint64_t)(READINGS / (KILLS + 2) * (i + 1)));
         replace(&course, i % PROCESSES);
@@ -169,7 +171,7 @@ static void work_through_kills(struct harness *h)
 /*
  * The process that comes to a certain reading stops at it, and is killed: what it held, it and
  * those behind it, comes again after ack_wait. That is long enough for the next reading of that
- * sensor.
+ * sensor, which the process started in its place must come to first.
  */
 static void work_through_a_kill_with_held_readings(struct harness *h)
 {
@@ -179,7 +181,7 @@ static void work_through_a_kill_with_held_readings(struct harness *h)
                "  mill.log.info('holding it')\n"
                "  mill.sleep(100)\n"
                "end");
-    begin(&course, h, "4s");
+    begin(&course, h, harness_seconds(4));
     replace(&course, find_who_says(&course, "holding it"));
     finish(&course);
 }

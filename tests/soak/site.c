@@ -14,27 +14,6 @@ enum {
     BROKEN_ONE_IN = 6
 };
 
-/*
- * The streams forget what is older than anything that can still be under way, so that a soak of any
- * length needs the same room. max_deliver is for what asks for another try while the server is
- * away.
- */
-static const char configuration[] =
-    "return {\n"
-    "  nats = { reconnect_wait = '200ms' },\n"
-    "  streams = {\n"
-    "    { name = 'in', subjects = { 'sensors.>', 'jobs.>', 'nobody.>' }, max_age = '3m',\n"
-    "      duplicate_window = '1m' },\n"
-    "    { name = 'out', subjects = { 'receipts.>', 'alerts.>', 'ticks.>', 'dead.>' },\n"
-    "      max_age = '3m', duplicate_window = '1m' },\n"
-    "  },\n"
-    "  sources = {\n"
-    "    { stream = 'in', durable = 'soak', workers = 2, batch = 200, ack_wait = '5s',\n"
-    "      max_deliver = 12, backoff = { '100ms', '300ms' } },\n"
-    "  },\n"
-    "  shutdown_timeout = '10s',\n"
-    "}\n";
-
 struct site {
     struct harness *h;
     struct disturbances every;
@@ -205,12 +184,41 @@ static void make_bucket(struct harness *h)
         harness_fail(h, "cannot make the bucket: %s", natsStatus_GetText(s));
 }
 
+/*
+ * The streams forget what is older than anything that can still be under way, so that a soak of any
+ * length needs the same room. max_deliver is for what asks for another try while the server is
+ * away.
+ */
+static void write_configuration(struct harness *h)
+{
+    char text[1024];
+    snprintf(
+        text, sizeof(text),
+        "return {\n"
+        "  nats = { reconnect_wait = '200ms' },\n"
+        "  streams = {\n"
+        "    { name = 'in', subjects = { 'sensors.>', 'jobs.>', 'nobody.>' }, max_age = '3m',\n"
+        "      duplicate_window = '1m' },\n"
+        "    { name = 'out', subjects = { 'receipts.>', 'alerts.>', 'ticks.>', 'dead.>' },\n"
+        "      max_age = '3m', duplicate_window = '1m' },\n"
+        "  },\n"
+        "  sources = {\n"
+        "    { stream = 'in', durable = 'soak', workers = 2, batch = 200, ack_wait = '5s',\n"
+        "      max_deliver = 12, backoff = { '100ms', '300ms' } },\n"
+        "  },\n"
+        "  rules = { timeout = '%ds' },\n"
+        "  shutdown_timeout = '10s',\n"
+        "}\n",
+        harness_seconds(1));
+    harness_write_file(h, "tidemill.lua", text);
+}
+
 struct site *site_open(struct harness *h, const struct disturbances *disturbances)
 {
     struct site *site = calloc(1, sizeof(*site));
     assert_non_null(site);
     *site = (struct site){.h = h, .every = *disturbances};
-    harness_write_file(h, "tidemill.lua", configuration);
+    write_configuration(h);
     copy_rules(h, "rules", "rules");
     copy_rules(h, "rules/lib", "rules/lib");
     copy_rules(h, "tests/soak/rules", "rules");
