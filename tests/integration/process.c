@@ -73,6 +73,7 @@ static _Noreturn void become(const struct process_options *options, char *const 
     sigset_t none;
     sigemptyset(&none);
     sigaction(SIGPIPE, &standard, NULL); /* libnats ignores it, and exec would keep that */
+    sigaction(SIGINT, &standard, NULL);  /* a shell has what it runs behind itself ignore it */
     sigprocmask(SIG_SETMASK, &none, NULL);
     int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
