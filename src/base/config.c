@@ -420,9 +420,9 @@ static void default_timeouts(struct config *config)
             rules->hard_timeout_ns =
                 rules->timeout_ns < INT64_MAX / 2 ? rules->timeout_ns * 2 : INT64_MAX;
         for (size_t i = 0; i < config->source_count; i++) {
-            int64_t most_ns = config->sources[i].ack_wait_ns / 3 * 2;
-            if (rules->hard_timeout_ns > most_ns)
-                rules->hard_timeout_ns = most_ns;
+            int64_t most_ms = config->sources[i].ack_wait_ns / NS_PER_MS * 2 / 3;
+            if (rules->hard_timeout_ns > most_ms * NS_PER_MS)
+                rules->hard_timeout_ns = most_ms * NS_PER_MS;
         }
     }
     if (rules->timeout_ns == 0) {

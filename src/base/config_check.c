@@ -190,7 +190,9 @@ static void check_timeouts(const struct config *config, struct config_problems *
     char hard[UNITS_DURATION_TEXT], other[UNITS_DURATION_TEXT];
     units_format_duration(rules->hard_timeout_ns, hard);
     if (rules->timeout_ns >= rules->hard_timeout_ns)
-        section_add_problem(problems, "rules.timeout", "%s must be less than hard_timeout (%s)",
+        section_add_problem(problems, "rules.timeout",
+                            "%s must be less than hard_timeout (%s; where it is not given, at most "
+                            "two thirds of the shortest ack_wait)",
                             units_format_duration(rules->timeout_ns, other), hard);
     for (size_t i = 0; i < config->source_count; i++) {
         if (rules->hard_timeout_ns < config->sources[i].ack_wait_ns)

@@ -14,6 +14,28 @@ enum {
     BROKEN_ONE_IN = 6
 };
 
+/*
+ * The streams forget what is older than anything that can still be under way, so that a soak of any
+ * length needs the same room. max_deliver is for what asks for another try while the server is
+ * away; the timeout, for the rule that takes its time where a checker makes all fifty times slower.
+ */
+static const char configuration[] =
+    "return {\n"
+    "  nats = { reconnect_wait = '200ms' },\n"
+    "  streams = {\n"
+    "    { name = 'in', subjects = { 'sensors.>', 'jobs.>', 'nobody.>' }, max_age = '3m',\n"
+    "      duplicate_window = '1m' },\n"
+    "    { name = 'out', subjects = { 'receipts.>', 'alerts.>', 'ticks.>', 'dead.>' },\n"
+    "      max_age = '3m', duplicate_window = '1m' },\n"
+    "  },\n"
+    "  sources = {\n"
+    "    { stream = 'in', durable = 'soak', workers = 2, batch = 200, ack_wait = '5s',\n"
+    "      max_deliver = 12, backoff = { '100ms', '300ms' } },\n"
+    "  },\n"
+    "  rules = { timeout = '3s' },\n"
+    "  shutdown_timeout = '10s',\n"
+    "}\n";
+
 struct site {
     struct harness *h;
     struct disturbances every;
@@ -58,16 +80,21 @@ static void reload(struct site *site)
     site->unrest.reloads++;
     write_edition(site);
     process_signal(site->mill, SIGHUP);
-    /* Before it listens to signals SIGHUP would end it. */
+    /* Before it holds signals back SIGHUP would end it. */
     if (site->second != NULL && site->second_end_ns == 0 &&
         process_count_text(site->second, " running: ") > 0)
         process_signal(site->second, SIGHUP);
 }
 
-/* A file that does not compile, taken away when it has been read. */
+/*
+ * A file that does not compile, taken away when it has been read. A process that is starting would
+ * be right to end: it has said that it connects when it has its rules.
+ */
 static void reload_broken(struct site *site)
 {
     static const char name[] = "rules/broken.lua";
+    if (site->second != NULL && process_count_text(site->second, "connecting to") == 0)
+        process_wait_text(site->second, "connecting to", harness_deadline(PATIENCE_MS));
     site->unrest.broken_reloads++;
     harness_write_file(site->h, name, "return { subjects = { 'in.>' }, on_message = function(\n");
     process_signal(site->mill, SIGHUP);
@@ -184,41 +211,12 @@ static void make_bucket(struct harness *h)
         harness_fail(h, "cannot make the bucket: %s", natsStatus_GetText(s));
 }
 
-/*
- * The streams forget what is older than anything that can still be under way, so that a soak of any
- * length needs the same room. max_deliver is for what asks for another try while the server is
- * away.
- */
-static void write_configuration(struct harness *h)
-{
-    char text[1024];
-    snprintf(
-        text, sizeof(text),
-        "return {\n"
-        "  nats = { reconnect_wait = '200ms' },\n"
-        "  streams = {\n"
-        "    { name = 'in', subjects = { 'sensors.>', 'jobs.>', 'nobody.>' }, max_age = '3m',\n"
-        "      duplicate_window = '1m' },\n"
-        "    { name = 'out', subjects = { 'receipts.>', 'alerts.>', 'ticks.>', 'dead.>' },\n"
-        "      max_age = '3m', duplicate_window = '1m' },\n"
-        "  },\n"
-        "  sources = {\n"
-        "    { stream = 'in', durable = 'soak', workers = 2, batch = 200, ack_wait = '5s',\n"
-        "      max_deliver = 12, backoff = { '100ms', '300ms' } },\n"
-        "  },\n"
-        "  rules = { timeout = '%ds' },\n"
-        "  shutdown_timeout = '10s',\n"
-        "}\n",
-        harness_seconds(1));
-    harness_write_file(h, "tidemill.lua", text);
-}
-
 struct site *site_open(struct harness *h, const struct disturbances *disturbances)
 {
     struct site *site = calloc(1, sizeof(*site));
     assert_non_null(site);
     *site = (struct site){.h = h, .every = *disturbances};
-    write_configuration(h);
+    harness_write_file(h, "tidemill.lua", configuration);
     copy_rules(h, "rules", "rules");
     copy_rules(h, "rules/lib", "rules/lib");
     copy_rules(h, "tests/soak/rules", "rules");

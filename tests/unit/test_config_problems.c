@@ -182,11 +182,17 @@ static void test_keys_that_contradict_each_other_are_named(void **state)
          "rules.hard_timeout: 10s must be less than sources[1].ack_wait (10s)"},
         {"return { sources = { { stream = 's', durable = 'd', ack_wait = '106751d' } }, "
          "rules = { timeout = '106000d' } }",
-         "rules.timeout: 106000d must be less than hard_timeout (1708016h)"},
+         "rules.timeout: 106000d must be less than hard_timeout (1708016h; where it is not "
+         "given, at most two thirds of the shortest ack_wait)"},
         {"return { " SOURCE "rules = { hard_timeout = '1m' } }",
          "rules.hard_timeout: 1m must be less than sources[1].ack_wait (30s)"},
         {"return { " SOURCE "rules = { timeout = '25s' } }",
-         "rules.timeout: 25s must be less than hard_timeout (20s)"},
+         "rules.timeout: 25s must be less than hard_timeout (20s; where it is not given, at most "
+         "two thirds of the shortest ack_wait)"},
+        {"return { sources = { { stream = 's', durable = 'd', ack_wait = '5s' } },\n"
+         "rules = { timeout = '4s' } }",
+         "rules.timeout: 4s must be less than hard_timeout (3333ms; where it is not given, at "
+         "most two thirds of the shortest ack_wait)"},
         {IN_SOURCE("filter = { 'a.*', 'a.b' }"), "sources[1].filter[2]: 'a.b' overlaps with 'a.*'"},
         {"return { streams = { { name = 's', subjects = { 'a.>', 'b' } } }, sources = { { stream = "
          "'s', durable = 'd', filter = { 'a.x', 'c.x' } } } }",
