@@ -139,7 +139,7 @@ tsan: setup ## the same under ThreadSanitizer
 # takes a tenth of a second elsewhere is a matter of minutes here. And what takes a tidemill's sockets by
 # pidfd_getfd, which valgrind does not know, or holds one of its threads: valgrind runs one at a time.
 valgrind: LEFT_OUT := unit_hostile_rules integration_hostile_rules integration_cut_connections integration_watchdog
-valgrind: setup ## the same under valgrind's memcheck, leaks are errors (30 min)
+valgrind: setup ## the same under valgrind's memcheck, leaks are errors (35 min)
 	@WRAPPER=scripts/memcheck INTEGRATION_JOBS=$(or $(INTEGRATION_JOBS),4) \
 	  $(call checked,valgrind,memcheck,10,$(LEFT_OUT))
 
