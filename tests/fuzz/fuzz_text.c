@@ -46,7 +46,7 @@ static char *log_line(enum log_format format, const char *text)
     log_open(LOG_LEVEL_ERROR, format, NULL);
     must(fclose(stream) == 0 && size > 0 && strlen(line) == size && line[size - 1] == '\n');
     line[size - 1] = '\0';
-    must(is_utf8(line));
+    must(utf8_is_valid(line, strlen(line)));
     for (const char *c = line; *c != '\0'; c++)
         must((unsigned char)*c >= ' ' && *c != 0x7f);
     return line;
@@ -101,7 +101,7 @@ static void check_label(const char *text)
     FILE *stream = open_memstream(&out, &size);
     must(stream != NULL);
     escape_label(stream, text);
-    must(fclose(stream) == 0 && strlen(out) == size && is_utf8(out));
+    must(fclose(stream) == 0 && strlen(out) == size && utf8_is_valid(out, size));
     const char *at = text;
     for (size_t i = 0; i < size; i++) { /* a quote or a line end only behind a backslash */
         bool escaped = out[i] == '\\';
