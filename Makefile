@@ -90,8 +90,11 @@ FUZZ_FLAGS        := -std=c11 -D_GNU_SOURCE -O1 -gline-tables-only -Wall -Wextra
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
+# What a recipe builds is built by all processors, unless -j has said otherwise.
+SPREAD = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 all: setup ## build build/tidemill
-	@$(MAKE) --no-print-directory $(PROGRAM)
+	@$(MAKE) --no-print-directory $(SPREAD) $(PROGRAM)
 
 setup: ## install what is missing (Debian packages); silent when nothing is
 	@scripts/setup
@@ -102,37 +105,38 @@ demo: all ## the main job on a private nats-server: readings in, alerts out, a r
 test: setup ## all tests, unit and integration (TESTS=name runs those whose name contains it)
 	@scripts/setup test
 	@scripts/promtool $(BUILD)/tools || echo "the tests that need promtool are skipped" >&2
-	@$(MAKE) --no-print-directory $(PROGRAM) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(SCRIPT_TESTS)
+	@$(MAKE) --no-print-directory $(SPREAD) $(PROGRAM) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(SCRIPT_TESTS)
 	@PATH="$(abspath $(BUILD)/tools):$$PATH" scripts/run-tests $(BUILD)/tests
 
 unit: setup ## the unit tests alone
-	@$(MAKE) --no-print-directory $(UNIT_TESTS)
+	@$(MAKE) --no-print-directory $(SPREAD) $(UNIT_TESTS)
 	@scripts/run-tests $(BUILD)/tests unit_
 
 chaos: setup ## kill, pause and reload at random, lose and double nothing (SEED= INPUTS= SECONDS_OF_FAULTS= ROUNDS= ACK=)
-	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/tests/chaos/chaos
+	@$(MAKE) --no-print-directory $(SPREAD) $(PROGRAM) $(BUILD)/tests/chaos/chaos
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/tests/chaos/chaos \
 	  $(if $(SEED),--seed $(SEED)) $(if $(INPUTS),--inputs $(INPUTS)) \
 	  $(if $(SECONDS_OF_FAULTS),--seconds $(SECONDS_OF_FAULTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(ACK),--ack $(ACK))
 
 soak: setup ## 15 minutes of mixed traffic, disturbed: exactly once, and nothing grows (SECONDS=900)
-	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/tests/soak/soak
+	@$(MAKE) --no-print-directory $(SPREAD) $(PROGRAM) $(BUILD)/tests/soak/soak
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/tests/soak/soak $(SECONDS)
 
 # The unit and integration tests in a build of its own: folder, SANITIZE, patience, programs left out.
+# (The + of those recipes: make does not see by itself that there is a make in it.)
 # The hardening flags would only stand between the checker and the fault; everything takes longer, so
 # the tests' patience grows. Warnings stay warnings: the compiler guesses worse about such code.
 checked = HARNESS_PATIENCE=$(3) TEST_TIMEOUT=1800 SKIP="$(4)" $(MAKE) --no-print-directory \
             BUILD=$(BUILD)/$(1) OPT=-O1 HARDEN= WERROR= SANITIZE=$(2) SCRIPT_TESTS= test
 
 asan: setup ## unit and integration tests under AddressSanitizer with leak detection, and UndefinedBehaviorSanitizer
-	@UBSAN_OPTIONS=print_stacktrace=1 $(call checked,asan,address$(comma)undefined,4)
+	+@UBSAN_OPTIONS=print_stacktrace=1 $(call checked,asan,address$(comma)undefined,4)
 
 # Left out are four of one thread that leave thousands of C functions by Lua's longjmp: the sanitizer's
 # shadow stack keeps each, and overflows, or takes all memory. A second SIGTERM ends a process with its threads, on purpose.
 tsan: setup ## the same under ThreadSanitizer
-	@TSAN_OPTIONS=report_thread_leaks=0:atexit_sleep_ms=0:suppressions=$(abspath tests/tsan.supp) \
+	+@TSAN_OPTIONS=report_thread_leaks=0:atexit_sleep_ms=0:suppressions=$(abspath tests/tsan.supp) \
 	  $(call checked,tsan,thread,4,unit_pattern unit_hostile_rules unit_faults_json unit_faults_rules)
 
 # Left out is what shows that rules which take too much are stopped in time, and nothing else: what
@@ -140,7 +144,7 @@ tsan: setup ## the same under ThreadSanitizer
 # pidfd_getfd, which valgrind does not know, or holds one of its threads: valgrind runs one at a time.
 valgrind: LEFT_OUT := unit_hostile_rules integration_hostile_rules integration_cut_connections integration_watchdog
 valgrind: setup ## the same under valgrind's memcheck, leaks are errors (35 min)
-	@WRAPPER=scripts/memcheck INTEGRATION_JOBS=$(or $(INTEGRATION_JOBS),4) \
+	+@WRAPPER=scripts/memcheck INTEGRATION_JOBS=$(or $(INTEGRATION_JOBS),4) \
 	  $(call checked,valgrind,memcheck,10,$(LEFT_OUT))
 
 # Rules run hundreds of times slower there; tests/sanitizer.h knows.
@@ -150,7 +154,7 @@ gcstress: setup ## the engine's unit tests with a full collection at every new o
 	  GC_STRESS=1 gcstress-here
 
 gcstress-here:
-	@$(MAKE) --no-print-directory $(GC_STRESS_TESTS)
+	@$(MAKE) --no-print-directory $(SPREAD) $(GC_STRESS_TESTS)
 	@TEST_TIMEOUT=1800 scripts/run-tests $(BUILD)/tests unit_
 
 # Left out are the scripts that look at how the program is built, or measure it.
@@ -172,21 +176,21 @@ lint: setup ## format check, static analysis, shell and Lua lint, the include ru
 	@scripts/lint
 
 bench: setup ## tidemill beside a bare socket and libnats (SCENARIO= N= BYTES= ALERTS= ROUNDS= SECONDS= PROGRAMS= BATCH= BURN=)
-	@$(MAKE) --no-print-directory $(PROGRAM) $(BUILD)/bench/run $(REFERENCES)
+	@$(MAKE) --no-print-directory $(SPREAD) $(PROGRAM) $(BUILD)/bench/run $(REFERENCES)
 	@PATH="$$PATH:/usr/sbin" TIDEMILL=$(abspath $(PROGRAM)) $(BUILD)/bench/run $(BENCH_FLAGS)
 
 bench-instructions: setup ## instructions per message, against the figure kept (RECORD=1 keeps it, PROFILE=1 explains it)
 	@scripts/setup test
-	@$(MAKE) --no-print-directory $(BUILD)/bench/instructions
+	@$(MAKE) --no-print-directory $(SPREAD) $(BUILD)/bench/instructions
 	@scripts/bench-instructions $(if $(RECORD),--record) $(if $(PROFILE),--profile) $(BUILD)/bench/instructions
 
 bench-json: setup ## the JSON codec beside lua-cjson
-	@$(MAKE) --no-print-directory $(BUILD)/bench/json
+	@$(MAKE) --no-print-directory $(SPREAD) $(BUILD)/bench/json
 	@$(BUILD)/bench/json
 
 fuzz: setup ## feed the parsers what nobody would send, SECONDS= each (30; FUZZ="json units" runs these only)
 	@scripts/setup fuzz
-	@$(MAKE) --no-print-directory $(FUZZERS)
+	@$(MAKE) --no-print-directory $(SPREAD) $(FUZZERS)
 	@scripts/fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(BUILD)/fuzz $(notdir $(FUZZERS))
 
 format: ## rewrite the C sources with clang-format
