@@ -91,7 +91,7 @@ int client_open(struct client **client, const struct nats_config *config, const 
     if (s == NATS_OK)
         s = natsOptions_SetClosedCB(opened->options, closed_gate_on_closed, &opened->gate);
     if (s == NATS_OK)
-        s = natsConnection_Connect(&opened->connection, opened->options);
+        s = nats_connect(&opened->connection, opened->options);
     if (s != NATS_OK) {
         nats_connect_error(s, config, err);
         goto failed;

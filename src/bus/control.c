@@ -105,7 +105,7 @@ void control_pause(const struct control *control, int64_t duration_ns)
 static natsStatus connect_once(struct control *control, natsConnection **connection)
 {
     closed_gate_opened(&control->gate);
-    natsStatus s = natsConnection_Connect(connection, control->options);
+    natsStatus s = nats_connect(connection, control->options);
     if (s != NATS_OK)
         closed_gate_on_complete(&control->gate); /* one that failed calls nothing */
     return s;
@@ -114,7 +114,6 @@ static natsStatus connect_once(struct control *control, natsConnection **connect
 static int connect_patiently(struct control *control, struct error *err)
 {
     natsStatus last = NATS_OK;
-    bool refused = false;
     for (;;) {
         natsStatus s = connect_once(control, &control->connection);
         if (s == NATS_OK) {
@@ -123,10 +122,6 @@ static int connect_patiently(struct control *control, struct error *err)
             return 0;
         }
         nats_connect_error(s, control->config, err);
-        if (s == NATS_CONNECTION_AUTH_FAILED && !refused) {
-            refused = true; /* seen with right NKeys, at 1 start in 100: cause unknown */
-            continue;
-        }
         if (nats_connect_is_final(s))
             return -1;
         if (s != last)

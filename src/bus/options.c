@@ -413,6 +413,14 @@ static const char *credentials_advice(const struct nats_config *config, char *te
            "or nats.nkey_seed";
 }
 
+natsStatus nats_connect(natsConnection **connection, natsOptions *options)
+{
+    natsStatus s = natsConnection_Connect(connection, options);
+    for (int again = 0; s == NATS_CONNECTION_AUTH_FAILED && again < 2; again++)
+        s = natsConnection_Connect(connection, options);
+    return s;
+}
+
 int nats_connect_error(natsStatus status, const struct nats_config *config, struct error *err)
 {
     char servers[256], advice[320];

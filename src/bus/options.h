@@ -32,6 +32,13 @@ natsStatus nats_options_name(natsOptions *options, const struct nats_config *con
 size_t nats_options_keep_servers(natsOptions *options, const struct nats_config *config,
                                  natsConnection *connection);
 
+/*
+ * natsConnection_Connect, tried again where credentials are refused, three times in all: libnats
+ * (3.4.1, nats_Base64RawURL_EncodeString) takes a signature that begins with a zero byte for an
+ * empty one, and sends none. That is one of 256; each attempt has something else to sign.
+ */
+natsStatus nats_connect(natsConnection **connection, natsOptions *options);
+
 /* Whether trying again cannot help: refused credentials, a certificate that is not trusted, ... */
 bool nats_connect_is_final(natsStatus status);
 

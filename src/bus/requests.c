@@ -66,7 +66,7 @@ static int connect_once(struct requests *requests, const struct nats_config *con
     if (s == NATS_OK)
         s = natsOptions_SetClosedCB(requests->options, closed_gate_on_closed, &requests->gate);
     if (s == NATS_OK)
-        s = natsConnection_Connect(&requests->connection, requests->options);
+        s = nats_connect(&requests->connection, requests->options);
     if (s != NATS_OK)
         return nats_connect_error(s, config, err);
     closed_gate_opened(&requests->gate);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "bus/options.h"
 #include "loopback.h"
 #include "process.h"
 #include "server.h"
@@ -403,7 +404,7 @@ natsConnection *harness_nats(struct harness *h)
     if (s == NATS_OK && want->ca != NULL)
         s = natsOptions_LoadCATrustedCertificates(options, want->ca);
     if (s == NATS_OK)
-        s = natsConnection_Connect(&h->nats, options);
+        s = nats_connect(&h->nats, options);
     natsOptions_Destroy(options);
     if (s != NATS_OK)
         harness_fail(h, "cannot connect to %s: %s", harness_url(h), natsStatus_GetText(s));

@@ -6,6 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/config.h"
+#include "bus/client.h"
 #include "jwt.h"
 
 /*
@@ -105,6 +108,27 @@ static void test_a_creds_file_is_all_it_takes(struct harness *h)
     see_messages_through(h, 500);
     assert_int_equal(harness_log_count(mill, mill_user.seed), 0);
     harness_stop(mill, PATIENCE_MS);
+}
+
+/* What each connection has to sign is another one, and libnats loses one signature of 256. */
+static void test_right_creds_are_never_refused(struct harness *h)
+{
+    enum { CONNECTIONS = 800 }; /* without another attempt all get through in one run of 23 */
+    start_server(h);
+    char *urls[] = {(char *)harness_url(h)};
+    struct nats_config wanted = {.urls = {.items = urls, .count = 1},
+                                 .name = "test",
+                                 .creds = (char *)harness_path(h, "mill.creds"),
+                                 .connect_timeout_ns = PATIENCE_MS * NS_PER_MS,
+                                 .reconnect_wait_ns = NS_PER_S,
+                                 .max_reconnects = -1};
+    for (int i = 0; i < CONNECTIONS; i++) {
+        struct client *client = NULL;
+        struct error err;
+        if (client_open(&client, &wanted, "test", &err) != 0)
+            fail_msg("connection %d: %s", i + 1, err.text);
+        client_close(client);
+    }
 }
 
 static void test_the_environment_names_the_creds_file_too(struct harness *h)
@@ -226,6 +250,7 @@ int main(void)
 #define TEST(function) harness_test_with(function, .no_server = true, .creds = "harness.creds")
     const struct CMUnitTest tests[] = {
         TEST(test_a_creds_file_is_all_it_takes),
+        TEST(test_right_creds_are_never_refused),
         TEST(test_the_environment_names_the_creds_file_too),
         TEST(test_a_creds_file_with_line_ends_of_windows_is_told_apart),
         TEST(test_a_user_of_another_account_than_the_server_knows_is_refused),
